@@ -1,0 +1,54 @@
+"""The sizes of the three networks: frozen configs, and those of Stable Diffusion 1.x as constants."""
+
+from dataclasses import dataclass
+
+LATENT_CHANNELS = 4
+LATENT_DOWNSCALE = 8
+LATENT_SCALE = 0.18215
+"""Latents are multiplied by this before the UNet sees them (Rombach et al. 2022, released v1 configs)."""
+
+
+@dataclass(frozen=True)
+class UNetConfig:
+    """A Stable Diffusion 1.x UNet. channels: width of each resolution level, finest first.
+
+    attention: whether each level has cross-attention blocks. blocks: residual blocks a level.
+    """
+
+    in_channels: int = 4
+    out_channels: int = 4
+    channels: tuple[int, ...] = (320, 640, 1280, 1280)
+    attention: tuple[bool, ...] = (True, True, True, False)
+    blocks: int = 2
+    context_dim: int = 768
+    num_heads: int = 8
+    norm_groups: int = 32
+
+
+@dataclass(frozen=True)
+class VAEConfig:
+    """The KL-f8 autoencoder. channels: width of each resolution level, finest first. blocks: a level's, in the encoder."""
+
+    channels: tuple[int, ...] = (128, 256, 512, 512)
+    blocks: int = 2
+    latent_channels: int = LATENT_CHANNELS
+    norm_groups: int = 32
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """A CLIP text transformer. positions is the chunk length, start and end tokens included."""
+
+    vocab_size: int = 49408
+    width: int = 768
+    layers: int = 12
+    num_heads: int = 12
+    hidden: int = 3072
+    positions: int = 77
+    activation: str = "quick_gelu"
+
+
+SD15_UNET = UNetConfig()
+SD15_INPAINT_UNET = UNetConfig(in_channels=9)
+SD15_VAE = VAEConfig()
+SD15_TEXT = TextConfig()

@@ -1,0 +1,56 @@
+"""Model, Clip and Vae: the small immutable values that flow between nodes in place of networks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from diffusion.config import TextConfig, UNetConfig, VAEConfig
+from diffusion.patches import WeightPatch
+from diffusion.types import Weights
+
+if TYPE_CHECKING:
+    from diffusion.runtime import Runtime
+    from diffusion.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A UNet to be: its weights, the patches upon them, and the runtime that makes the network when one is needed."""
+
+    weights: Weights
+    config: UNetConfig
+    runtime: Runtime
+    patches: tuple[WeightPatch, ...] = ()
+
+    def patched(self, patch: WeightPatch) -> Model:
+        """This model with one more weight patch on top. Copies no weights."""
+        return replace(self, patches=(*self.patches, patch))
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """A text encoder to be, with its tokenizer.
+
+    layer: which hidden state conditions the UNet, counted from the end; -1 is the last, -2 the one before it.
+    """
+
+    weights: Weights
+    config: TextConfig
+    tokenizer: Tokenizer
+    runtime: Runtime
+    patches: tuple[WeightPatch, ...] = ()
+    layer: int = -1
+
+    def patched(self, patch: WeightPatch) -> Clip:
+        """This encoder with one more weight patch on top. Copies no weights."""
+        return replace(self, patches=(*self.patches, patch))
+
+
+@dataclass(frozen=True, eq=False)
+class Vae:
+    """An autoencoder to be."""
+
+    weights: Weights
+    config: VAEConfig
+    runtime: Runtime

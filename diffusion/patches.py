@@ -1,0 +1,30 @@
+"""What may change a network's weights without copying them: patches, applied when the module is made."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from torch import Tensor
+
+
+class WeightPatch(Protocol):
+    """A change to some of a network's weights. Immutable; its identity stands for its effect."""
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """The canonical keys it changes."""
+        ...
+
+    def apply(self, key: str, weight: Tensor) -> Tensor:
+        """The changed weight, float32, same shape. `weight` is float32 and is not written to."""
+        ...
+
+
+def patched_weight(key: str, weight: Tensor, patches: Sequence[WeightPatch]) -> Tensor:
+    """`weight` after every patch that names `key`, in order; the very same tensor when none does."""
+    touching = [patch for patch in patches if key in patch.keys]
+    if not touching:
+        return weight
+    changed = weight.float()
+    for patch in touching:
+        changed = patch.apply(key, changed)
+    return changed
