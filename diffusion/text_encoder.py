@@ -1,6 +1,6 @@
 """CLIP's text transformer (Radford et al. 2021): token ids to the states that condition the UNet.
 
-Attribute names are the canonical keys, which are those of transformers' CLIPTextModel with its `text_model.` prefix.
+Attribute names are the canonical keys: those of transformers' CLIPTextModel with its `text_model.` prefix.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class TextStates:
     """What the encoder makes of B token sequences of length T.
 
     last: [B, T, C], the last layer's output after the final norm.
-    hidden: [B, T, C], the chosen layer's output after the final norm; `last` itself when that is the last layer.
+    hidden: [B, T, C], the chosen layer's output after the final norm; it is `last` when that is the last one.
     pooled: [B, C], `last` at each sequence's first end token.
     """
 
@@ -47,7 +47,7 @@ class TextEncoder(nn.Module):
         """States of `ids`, [B, T] integers, T at most `config.positions`.
 
         layer: which layer's states to return as `hidden`, from -1 (the last) to -layers.
-        embeddings: [B, T, C], used in place of the vectors that `ids` stand for; `ids` then only locate the end.
+        embeddings: [B, T, C], used instead of the vectors that `ids` stand for; `ids` then only locate the end.
         end_token: the id that ends a sequence; by default the vocabulary's last, as in CLIP.
 
         Raises ValueError for a layer the encoder does not have and for sequences it has no positions for.
@@ -139,9 +139,7 @@ class CausalAttention(nn.Module):
     def __init__(self, width: int, num_heads: int) -> None:
         super().__init__()
         if width % num_heads:
-            raise ValueError(
-                f"a text encoder of width {width} can't have {num_heads} heads: it does not divide"
-            )
+            raise ValueError(f"a text encoder of width {width} can't be split into {num_heads} heads")
         self.num_heads = num_heads
         self.k_proj = nn.Linear(width, width)
         self.v_proj = nn.Linear(width, width)
@@ -166,7 +164,7 @@ class MLP(nn.Module):
         super().__init__()
         if config.activation not in ACTIVATIONS:
             raise ValueError(
-                f"unknown text encoder activation {config.activation!r}: expected one of {', '.join(ACTIVATIONS)}"
+                f"unknown activation {config.activation!r}: a text encoder has one of {', '.join(ACTIVATIONS)}"
             )
         self.activation = config.activation
         self.fc1 = nn.Linear(config.width, config.hidden)
@@ -181,5 +179,5 @@ class MLP(nn.Module):
 
 
 def quick_gelu(x: Tensor) -> Tensor:
-    """x * sigmoid(1.702 x), the approximation of GELU that CLIP was trained with (Hendrycks & Gimpel 2016, section 2)."""
+    """x * sigmoid(1.702 x), GELU as CLIP was trained with (Hendrycks & Gimpel 2016, section 2)."""
     return x * torch.sigmoid(1.702 * x)
