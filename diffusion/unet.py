@@ -57,7 +57,8 @@ class UNet(nn.Module):
     def forward(self, x: Tensor, timesteps: Tensor, context: Tensor) -> Tensor:
         """The noise in x [B, in_channels, h, w], any h and w, as [B, out_channels, h, w].
 
-        timesteps: [B], 0..999. context: [B, T, context_dim], any T. Inputs are cast to the weights' dtype, in which the result comes too.
+        timesteps: [B], 0..999. context: [B, T, context_dim], any T. Inputs are cast to the
+        weights' dtype, in which the result comes too.
         """
         emb = self.time_embed(timestep_embedding(timesteps, self.config.channels[0]).to(self.dtype))
         signals = Signals(emb, context.to(self.dtype))

@@ -60,7 +60,7 @@ class InputConv(nn.Conv2d):
 
 
 class ResBlock(nn.Module):
-    """Two convolutions, the timestep between them, and a shortcut. [B, C, h, w] to [B, out_channels, h, w]."""
+    """Two convolutions, the timestep between them, a shortcut. [B, C, h, w] to [B, out_channels, h, w]."""
 
     def __init__(self, channels: int, out_channels: int, *, emb_dim: int, norm_groups: int) -> None:
         super().__init__()

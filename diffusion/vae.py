@@ -12,7 +12,7 @@ from diffusion.vae_blocks import EPS, DownLevel, Middle, UpLevel
 
 RGB = 3
 LOGVAR_RANGE = (-30.0, 20.0)
-"""Log variances are kept within these, so that the standard deviation stays finite (latent diffusion's own bounds)."""
+"""Log variances are kept within these, so that the standard deviation stays finite (latent diffusion's bounds)."""
 
 
 class Encoder(nn.Module):
@@ -92,7 +92,7 @@ class Autoencoder(nn.Module):
         return self.quant_conv.weight.dtype
 
     def encode(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Pixels [B, 3, H, W] in -1..1 to the latent's (mean, logvar), each [B, 4, H/8, W/8], rounded down."""
+        """Pixels [B, 3, H, W] in -1..1 to a latent's (mean, logvar), each [B, 4, H/8, W/8], rounded down."""
         moments = self.quant_conv(self.encoder(pixels.to(self.dtype)))
         mean, logvar = moments.chunk(2, dim=1)
         return mean, logvar.clamp(*LOGVAR_RANGE)
