@@ -27,7 +27,7 @@ class UNetConfig:
 
 @dataclass(frozen=True)
 class VAEConfig:
-    """The KL-f8 autoencoder. channels: width of each resolution level, finest first. blocks: a level's, in the encoder."""
+    """The KL-f8 autoencoder. channels: width of each level, finest first. blocks: a level's, in the encoder."""
 
     channels: tuple[int, ...] = (128, 256, 512, 512)
     blocks: int = 2

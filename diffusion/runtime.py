@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -11,6 +10,7 @@ import torch
 from torch import nn
 
 from diffusion.model import Clip, Model, Vae
+from diffusion.placement import Placement
 from diffusion.patches import WeightPatch, patched_weight
 from diffusion.text_encoder import TextEncoder
 from diffusion.types import Weights
@@ -18,14 +18,6 @@ from diffusion.unet import UNet
 from diffusion.vae import Autoencoder
 
 Network = TypeVar("Network", bound=nn.Module)
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Where networks compute and in what precision."""
-
-    device: torch.device = torch.device("cpu")
-    dtype: torch.dtype = torch.float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,28 +40,36 @@ class Runtime:
 
     def unet(self, model: Model) -> UNet:
         """The UNet of `model`, patches applied, in eval mode, on the placement's device and dtype."""
-        return self._network(UNet, model.config, model.weights, model.patches)
+        return self._network(UNet, model.config, model.weights, model.patches, self.placement.dtype)
 
     def text_encoder(self, clip: Clip) -> TextEncoder:
         """The text encoder of `clip`, patches applied."""
-        return self._network(TextEncoder, clip.config, clip.weights, clip.patches)
+        return self._network(TextEncoder, clip.config, clip.weights, clip.patches, self.placement.dtype)
 
     def autoencoder(self, vae: Vae) -> Autoencoder:
         """The autoencoder of `vae`."""
-        return self._network(Autoencoder, vae.config, vae.weights, ())
+        return self._network(Autoencoder, vae.config, vae.weights, (), self.placement.vae_dtype)
 
     def release(self) -> None:
         """Let go of every network; the next use makes it anew."""
         self._residents.clear()
 
     def _network(
-        self, kind: type[Network], config: object, weights: Weights, patches: tuple[WeightPatch, ...]
+        self,
+        kind: type[Network],
+        config: object,
+        weights: Weights,
+        patches: tuple[WeightPatch, ...],
+        dtype: torch.dtype,
     ) -> Network:
         key = (kind, config, id(weights), *map(id, patches))
         resident = self._residents.get(key)
         if resident is None:
             plain = self._residents.get((kind, config, id(weights)))
-            network = self._build(kind, config, weights, patches, plain.network if plain else None)
+            shared = plain.network.state_dict() if plain else {}
+            network = _on_meta(kind, config)
+            network.load_state_dict(self._state(weights, patches, shared, dtype), strict=True, assign=True)
+            network.eval().requires_grad_(False)
             resident = _Resident(network, weights, patches, _private_bytes(network, plain))
             self._residents[key] = resident
         self._residents.move_to_end(key)
@@ -78,27 +78,17 @@ class Runtime:
         assert isinstance(network, kind)
         return network
 
-    def _build(
-        self,
-        kind: type[Network],
-        config: object,
-        weights: Weights,
-        patches: Sequence[WeightPatch],
-        unpatched: nn.Module | None,
-    ) -> Network:
-        """A network whose untouched weights are those of `unpatched`, when that one is in memory already."""
+    def _state(
+        self, weights: Weights, patches: tuple[WeightPatch, ...], shared: Weights, dtype: torch.dtype
+    ) -> Weights:
+        """The weights as they compute: those of `shared` where no patch touches them, else converted."""
         touched = frozenset[str]().union(*(patch.keys for patch in patches))
-        shared = unpatched.state_dict() if unpatched is not None else {}
-        state = {}
-        for key, weight in weights.items():
-            if key in shared and key not in touched:
-                state[key] = shared[key]
-            else:
-                state[key] = patched_weight(key, weight, patches).to(self.placement.device, self.placement.dtype)
-        with torch.device("meta"):
-            network = kind(config)
-        network.load_state_dict(state, strict=True, assign=True)
-        return network.eval().requires_grad_(False)
+        return {
+            key: shared[key]
+            if key in shared and key not in touched
+            else patched_weight(key, weight, patches).to(self.placement.device, dtype)
+            for key, weight in weights.items()
+        }
 
     def _evict(self, in_use: tuple[object, ...]) -> None:
         total = sum(resident.nbytes for resident in self._residents.values())
@@ -108,9 +98,16 @@ class Runtime:
             total -= self._residents.pop(key).nbytes
 
 
+def _on_meta(kind: type[Network], config: object) -> Network:
+    with torch.device("meta"):
+        return kind(config)
+
+
 def _private_bytes(network: nn.Module, shared_with: _Resident | None) -> int:
     elsewhere = (
-        {tensor.data_ptr() for tensor in shared_with.network.state_dict().values()} if shared_with else set[int]()
+        {tensor.data_ptr() for tensor in shared_with.network.state_dict().values()}
+        if shared_with
+        else set[int]()
     )
     return sum(
         tensor.nbytes for tensor in network.state_dict().values() if tensor.data_ptr() not in elsewhere
