@@ -47,7 +47,7 @@ class TextEncoder(nn.Module):
         """States of `ids`, [B, T] integers, T at most `config.positions`.
 
         layer: which layer's states to return as `hidden`, from -1 (the last) to -layers.
-        embeddings: [B, T, C], used instead of the vectors that `ids` stand for; `ids` then only locate the end.
+        embeddings: [B, T, C], used instead of the vectors `ids` stand for; `ids` then only locate the end.
         end_token: the id that ends a sequence; by default the vocabulary's last, as in CLIP.
 
         Raises ValueError for a layer the encoder does not have and for sequences it has no positions for.
@@ -130,7 +130,8 @@ class EncoderLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, C] to [B, T, C]."""
         x = x + self.self_attn(self.layer_norm1(x))
-        return x + self.mlp(self.layer_norm2(x))
+        x = x + self.mlp(self.layer_norm2(x))
+        return x
 
 
 class CausalAttention(nn.Module):
@@ -164,7 +165,7 @@ class MLP(nn.Module):
         super().__init__()
         if config.activation not in ACTIVATIONS:
             raise ValueError(
-                f"unknown activation {config.activation!r}: a text encoder has one of {', '.join(ACTIVATIONS)}"
+                f"unknown activation {config.activation!r}: expected one of {', '.join(ACTIVATIONS)}"
             )
         self.activation = config.activation
         self.fc1 = nn.Linear(config.width, config.hidden)
