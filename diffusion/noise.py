@@ -1,0 +1,55 @@
+"""Seeded random numbers: the noise that sampling starts from and that random samplers add.
+
+Drawn on the CPU in float32 whatever the device, so that a seed gives the same picture everywhere.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+StepNoise = Callable[[float, float], Tensor]
+"""(sigma, next sigma) -> unit normal noise of x's shape; a new draw at each call."""
+
+NoiseSource = Callable[[Tensor, Tensor, int], StepNoise]
+"""(x, sigmas, seed) -> the noise of one run. x says shape, dtype and device."""
+
+_SEEDS = 1 << 64
+
+
+def initial_noise(samples: Tensor, seed: int, batch_index: Sequence[int] | None = None) -> Tensor:
+    """Unit normal noise shaped like `samples` [B, C, h, w]; float32, on the CPU.
+
+    batch_index: sample i gets the batch_index[i]-th of the seed's draws of one sample each; without it, one draw makes
+    the whole batch (so sample 0 of a batch does not equal the same seed's batch of one, except by batch_index).
+    """
+    generator = seeded(seed)
+    if batch_index is None:
+        return torch.randn(samples.shape, generator=generator)
+    if len(batch_index) != len(samples) or min(batch_index, default=0) < 0:
+        raise ValueError(
+            f"A latent's batch_index holds one number from 0 up for each sample: got {list(batch_index)} "
+            f"for {len(samples)} samples."
+        )
+    wanted = set(batch_index)
+    draws = {}
+    for i in range(max(wanted) + 1):
+        draw = torch.randn((1, *samples.shape[1:]), generator=generator)
+        if i in wanted:
+            draws[i] = draw
+    return torch.cat([draws[i] for i in batch_index])
+
+
+def independent_noise(x: Tensor, sigmas: Tensor, seed: int) -> StepNoise:
+    """Noise for ancestral samplers: independent draws from one generator.
+
+    It is seeded like the initial noise, so the first draw repeats that noise (unless batch_index made it): pictures of
+    existing workflows depend on it.
+    """
+    generator = seeded(seed)
+    return lambda sigma, after: torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device)
+
+
+def seeded(seed: int) -> torch.Generator:
+    """A CPU generator. Seeds are taken modulo 2^64."""
+    return torch.Generator("cpu").manual_seed(seed % _SEEDS)
