@@ -1,0 +1,109 @@
+"""NodeSpec: everything there is to know of a node, read once from its signature."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final
+
+from graph.ports import Rule
+
+_ATTRIBUTE: Final = "__weft_node__"
+
+
+class _Missing:
+    """The default of an input that has none."""
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING: Final = _Missing()
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input. It is required when it has no default.
+
+    optional: declared as `T | None = None`; editors list it apart.
+    is_list: takes the whole list. lazy: computed only if asked for. variable: the TypeVar in its hint, if any.
+    """
+
+    name: str
+    socket: str
+    default: Any = MISSING
+    optional: bool = False
+    is_list: bool = False
+    lazy: bool = False
+    rule: Rule | None = None
+    tooltip: str = ""
+    variable: str | None = None
+
+    @property
+    def required(self) -> bool:
+        return self.default is MISSING
+
+
+@dataclass(frozen=True)
+class Output:
+    """An output. is_list: each item of the list goes on by itself."""
+
+    name: str
+    socket: str
+    is_list: bool = False
+    tooltip: str = ""
+    variable: str | None = None
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """A node, as its decorator and signature declare it.
+
+    name: the class id in workflows. title: what an editor shows. output: whether runs start from it.
+    io: whether it waits more than it computes, and so runs in a thread beside other nodes.
+    named: whether its outputs come as a NamedTuple. context: the parameter that takes the Context, if any.
+    where: "file:line" of the function.
+    """
+
+    name: str
+    title: str
+    category: str
+    version: int
+    output: bool
+    io: bool
+    is_async: bool
+    named: bool
+    function: Callable[..., Any]
+    inputs: tuple[Port, ...]
+    outputs: tuple[Output, ...]
+    context: str | None
+    fingerprint: Callable[..., Any] | None
+    fingerprint_takes: frozenset[str]
+    description: str
+    module: str
+    where: str
+    ports: MappingProxyType[str, Port] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ports", MappingProxyType({port.name: port for port in self.inputs}))
+
+
+def attach(function: Callable[..., Any], spec: NodeSpec) -> None:
+    """Make `function` a node with this specification."""
+    setattr(function, _ATTRIBUTE, spec)
+
+
+def find_spec(value: object) -> NodeSpec | None:
+    """The specification of `value`, if it is a node function."""
+    spec = getattr(value, _ATTRIBUTE, None)
+    return spec if isinstance(spec, NodeSpec) else None
+
+
+def spec_of(function: Callable[..., Any]) -> NodeSpec:
+    """The specification of a node function. Raises TypeError if it is not one."""
+    spec = find_spec(function)
+    if spec is None:
+        name = getattr(function, "__qualname__", repr(function))
+        raise TypeError(f"{name} is not a node; declare it with @node(...)")
+    return spec
