@@ -58,8 +58,9 @@ class UNet(nn.Module):
         """The noise in x [B, in_channels, h, w], any h and w, as [B, out_channels, h, w].
 
         timesteps: [B], 0..999. context: [B, T, context_dim], any T. Inputs are cast to the
-        weights' dtype, in which the result comes too.
+        weights' dtype, in which the result comes too. Raises ValueError for inputs of another model's sizes.
         """
+        self._check_inputs(x, context)
         emb = self.time_embed(timestep_embedding(timesteps, self.config.channels[0]).to(self.dtype))
         signals = Signals(emb, context.to(self.dtype))
         h = x.to(self.dtype)
@@ -74,6 +75,18 @@ class UNet(nn.Module):
             size = (skips[-1].shape[-2], skips[-1].shape[-1]) if skips else None
             h = stage(torch.cat([h, skip], dim=1), Signals(emb, signals.context, size))
         return self.out(h)
+
+    def _check_inputs(self, x: Tensor, context: Tensor) -> None:
+        if x.shape[1] != self.config.in_channels:
+            raise ValueError(
+                f"this UNet takes {self.config.in_channels} channels, but was given {list(x.shape)}: "
+                "a latent of 4, and for an inpainting model 5 more for mask and masked picture"
+            )
+        if context.shape[-1] != self.config.context_dim:
+            raise ValueError(
+                f"this UNet takes prompts of width {self.config.context_dim}, but was given {list(context.shape)}: "
+                "encode the prompt with the text encoder that belongs to this model"
+            )
 
 
 def _check(config: UNetConfig) -> None:

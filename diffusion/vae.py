@@ -92,7 +92,16 @@ class Autoencoder(nn.Module):
         return self.quant_conv.weight.dtype
 
     def encode(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Pixels [B, 3, H, W] in -1..1 to a latent's (mean, logvar), each [B, 4, H/8, W/8], rounded down."""
+        """Pixels [B, 3, H, W] in -1..1 to a latent's (mean, logvar), each [B, 4, H/8, W/8], rounded down.
+
+        Raises ValueError for a picture that is smaller than one latent pixel.
+        """
+        least = 2 ** (len(self.config.channels) - 1)
+        if min(pixels.shape[-2:]) < least:
+            raise ValueError(
+                f"a picture of {pixels.shape[-1]}x{pixels.shape[-2]} pixels is too small to encode: "
+                f"width and height must be at least {least}"
+            )
         moments = self.quant_conv(self.encoder(pixels.to(self.dtype)))
         mean, logvar = moments.chunk(2, dim=1)
         return mean, logvar.clamp(*LOGVAR_RANGE)
