@@ -130,8 +130,8 @@ class EncoderLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, C] to [B, T, C]."""
         x = x + self.self_attn(self.layer_norm1(x))
-        x = x + self.mlp(self.layer_norm2(x))
-        return x
+        mixed: Tensor = x + self.mlp(self.layer_norm2(x))
+        return mixed
 
 
 class CausalAttention(nn.Module):
