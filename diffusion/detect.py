@@ -19,9 +19,9 @@ CLIP_ACTIVATIONS = ("quick_gelu", "gelu")
 COMPLETE = "Use a complete Stable Diffusion 1.x file."
 
 
-def unet_config(path: Path, weights: Weights, facts: Facts) -> UNetConfig:
-    """The config of a UNet with canonical keys. Raises CheckpointError, naming the key at fault."""
-    shapes = _Shapes(path, "UNet", weights)
+def unet_config(path: Path, weights: Weights, facts: Facts, *, prefix: str = "") -> UNetConfig:
+    """The config of a UNet with canonical keys. Raises CheckpointError, naming the key at fault as `prefix` + key."""
+    shapes = _Shapes(path, "UNet", prefix, weights)
     in_channels = shapes.of("input_blocks.0.0.weight", axes=4)[1]
     out_channels = shapes.of("out.2.weight", axes=4)[0]
     if in_channels not in UNET_INPUTS or out_channels != LATENT_CHANNELS:
@@ -43,9 +43,9 @@ def unet_config(path: Path, weights: Weights, facts: Facts) -> UNetConfig:
     )
 
 
-def vae_config(path: Path, weights: Weights, facts: Facts) -> VAEConfig:
-    """The config of an autoencoder with canonical keys. Raises CheckpointError, naming the key at fault."""
-    shapes = _Shapes(path, "VAE", weights)
+def vae_config(path: Path, weights: Weights, facts: Facts, *, prefix: str = "") -> VAEConfig:
+    """The config of an autoencoder with canonical keys. Raises as `unet_config` does."""
+    shapes = _Shapes(path, "VAE", prefix, weights)
     latent_channels = shapes.of("decoder.conv_in.weight", axes=4)[1]
     if latent_channels != LATENT_CHANNELS:
         raise CheckpointError(
@@ -72,9 +72,9 @@ def vae_config(path: Path, weights: Weights, facts: Facts) -> VAEConfig:
     )
 
 
-def text_config(path: Path, weights: Weights, facts: Facts) -> TextConfig:
-    """The config of a CLIP text encoder with canonical keys. Raises CheckpointError, naming the key at fault."""
-    shapes = _Shapes(path, "text encoder", weights)
+def text_config(path: Path, weights: Weights, facts: Facts, *, prefix: str = "") -> TextConfig:
+    """The config of a CLIP text encoder with canonical keys. Raises as `unet_config` does."""
+    shapes = _Shapes(path, "text encoder", prefix, weights)
     vocab_size, width = shapes.of("text_model.embeddings.token_embedding.weight", axes=2)
     num_heads = facts.text_heads or max(1, width // HEAD_WIDTH)
     if width % num_heads or facts.activation not in CLIP_ACTIVATIONS:
@@ -107,17 +107,18 @@ class _Shapes:
 
     path: Path
     part: str
+    prefix: str
     weights: Weights
 
     def of(self, key: str, *, axes: int) -> tuple[int, ...]:
         """The shape of `key`, which must be there and have `axes` axes."""
         tensor = self.weights.get(key)
         if tensor is None:
-            raise CheckpointError(self.path, f"its {self.part} lacks the key {key}", COMPLETE)
+            raise CheckpointError(self.path, f"its {self.part} lacks the key {self.prefix}{key}", COMPLETE)
         if tensor.ndim != axes or 0 in tensor.shape:
             raise CheckpointError(
                 self.path,
-                f"in its {self.part}, {key} has the shape {list(tensor.shape)}, not one of {axes} axes",
+                f"in its {self.part}, {self.prefix}{key} has the shape {list(tensor.shape)}, not one of {axes} axes",
                 COMPLETE,
             )
         return tuple(tensor.shape)
@@ -129,7 +130,9 @@ class _Shapes:
         if found != {str(number) for number in numbers} or not found:
             gap = next(number for number in range(len(found) + 1) if str(number) not in found)
             raise CheckpointError(
-                self.path, f"its {self.part} lacks every key that begins with {prefix}{gap}.", COMPLETE
+                self.path,
+                f"its {self.part} lacks every key that begins with {self.prefix}{prefix}{gap}.",
+                COMPLETE,
             )
         return numbers
 

@@ -8,7 +8,6 @@ from types import MappingProxyType
 
 from torch import Tensor
 
-from diffusion.checkpoint import Checkpoint, clip_of, model_of, vae_of
 from diffusion.component_config import (
     SCHEDULER,
     TEXT,
@@ -24,6 +23,7 @@ from diffusion.facts import Facts
 from diffusion.lookalikes import check_is_unet
 from diffusion.mapped_file import CheckpointError
 from diffusion.model import Clip, Model, Vae
+from diffusion.parts import Checkpoint, absent_clip, absent_vae, clip_of, model_of, vae_of
 from diffusion.runtime import Runtime
 from diffusion.tokenizer import Tokenizer
 from diffusion.types import Weights
@@ -42,7 +42,8 @@ def load_diffusers(folder: Path, runtime: Runtime) -> Checkpoint:
 
     Weights are .safetensors or .bin, whole or in shards, with or without the variant fp16 or bf16; they stay mapped,
     in the files' own dtype, and no pickle code is run. Configs fill in what shapes do not tell; where both speak, they
-    must agree. Raises CheckpointError as `load_checkpoint` does; a VAE or text encoder may be missing.
+    must agree. Raises CheckpointError as `load_checkpoint` does; using a VAE or text encoder that is
+    missing raises it too.
     """
     folder = Path(folder)
     _check_pipeline(folder)
@@ -59,8 +60,10 @@ def load_diffusers(folder: Path, runtime: Runtime) -> Checkpoint:
         raise CheckpointError(folder, "its folder unet is missing", "Fetch the whole model folder.")
     return Checkpoint(
         _model(folder / UNET, facts, runtime, configs[UNET]),
-        _clip(folder / TEXT, facts, runtime, configs[TEXT]) if TEXT in configs else None,
-        _vae(folder / VAE, facts, runtime, configs[VAE]) if VAE in configs else None,
+        _clip(folder / TEXT, facts, runtime, configs[TEXT])
+        if TEXT in configs
+        else absent_clip(folder, runtime),
+        _vae(folder / VAE, facts, runtime, configs[VAE]) if VAE in configs else absent_vae(folder, runtime),
     )
 
 
