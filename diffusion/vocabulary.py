@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from importlib.resources import files
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+Kind = TypeVar("Kind")
 
 START = "<|startoftext|>"
 END = "<|endoftext|>"
@@ -89,8 +91,8 @@ def folder_vocabulary(folder: Path) -> Vocabulary:
         raise FileNotFoundError(
             f"no tokenizer in {folder}: expected tokenizer.json, or vocab.json together with merges.txt"
         )
-    ids = _token_ids(_read_json(vocab), vocab)
-    lines = merges.read_text(encoding="utf-8").splitlines()
+    ids = _token_ids(_read_object(vocab), vocab)
+    lines = _read_text(merges).splitlines()
     pairs = [_pair(line, merges) for line in lines if line and not line.startswith("#version")]
     return Vocabulary(ids, pairs, _with_special_tokens(_added_beside(folder), ids, vocab))
 
@@ -111,23 +113,25 @@ def _special_tokens(ids: Mapping[str, int]) -> tuple[AddedToken, ...]:
 
 
 def _from_tokenizer_json(path: Path) -> Vocabulary:
-    content = _read_json(path)
+    content = _read_object(path)
     model = content.get("model")
-    if not isinstance(model, dict) or not {"vocab", "merges"} <= model.keys():
+    if not isinstance(model, dict) or not isinstance(model.get("merges"), list):
         raise ValueError(f"{path} holds no byte-pair tokenizer: expected model.vocab and model.merges in it")
-    ids = _token_ids(model["vocab"], path)
+    ids = _token_ids(model.get("vocab"), path)
     pairs = [_pair(merge, path) for merge in model["merges"]]
-    added = [_added_token(entry, entry.get("id"), path) for entry in content.get("added_tokens", ())]
+    added = [_added_token(entry, path) for entry in _entries(content, "added_tokens", list, path)]
     return Vocabulary(ids, pairs, _with_special_tokens(added, ids, path))
 
 
 def _added_beside(folder: Path) -> list[AddedToken]:
     """Tokens that tokenizer_config.json, or in older folders added_tokens.json, adds to vocab.json."""
     config, plain = folder / "tokenizer_config.json", folder / "added_tokens.json"
-    entries = _read_json(config).get("added_tokens_decoder", {}) if config.is_file() else {}
-    added = [_added_token(entry, int(number), config) for number, entry in entries.items()]
+    added = []
+    if config.is_file():
+        entries = _entries(_read_object(config), "added_tokens_decoder", dict, config)
+        added = [_added_token(entry, config, number) for number, entry in entries.items()]
     if not added and plain.is_file():
-        tokens = _token_ids(_read_json(plain), plain)
+        tokens = _token_ids(_read_object(plain), plain)
         added = [AddedToken(text, number, special=False, normalized=True) for text, number in tokens.items()]
     return added
 
@@ -144,15 +148,21 @@ def _with_special_tokens(
     return tuple(sorted(by_text.values(), key=lambda token: token.id))
 
 
-def _added_token(entry: Any, number: Any, path: Path) -> AddedToken:
-    if (
-        not isinstance(entry, dict)
-        or not isinstance(entry.get("content"), str)
-        or not isinstance(number, int)
-    ):
+def _entries(content: dict[str, Any], name: str, kind: type[Kind], path: Path) -> Kind:
+    entries = content.get(name) or kind()
+    if not isinstance(entries, kind):
+        raise ValueError(f"{name} in {path} should be a {kind.__name__}, not {entries!r}")
+    return entries
+
+
+def _added_token(entry: Any, path: Path, number: str | None = None) -> AddedToken:
+    """The token that `entry` describes; its id is `number` where the entry does not hold it."""
+    fields = entry if isinstance(entry, dict) else {}
+    text, id = fields.get("content"), str(number if number is not None else fields.get("id"))
+    if not isinstance(text, str) or not id.isdecimal():
         raise ValueError(f"an added token in {path} has no content or no id: {entry!r}")
     flags = ("special", "normalized", "single_word", "lstrip", "rstrip")
-    return AddedToken(entry["content"], number, **{flag: bool(entry.get(flag, False)) for flag in flags})
+    return AddedToken(text, int(id), **{flag: bool(fields.get(flag)) for flag in flags})
 
 
 def _token_ids(content: Any, path: Path) -> dict[str, int]:
@@ -168,8 +178,18 @@ def _pair(merge: Any, path: Path) -> tuple[str, str]:
     return pair[0], pair[1]
 
 
-def _read_json(path: Path) -> Any:
+def _read_object(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        content = json.loads(_read_text(path))
+    except json.JSONDecodeError as error:
         raise ValueError(f"{path} is not readable JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} should hold a JSON object, not a {type(content).__name__}")
+    return content
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not text in UTF-8: {error}") from error
