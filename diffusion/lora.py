@@ -40,7 +40,10 @@ def apply_lora(
     unused = [*missing, *lora.unmatched]
     if unused:
         _LOG.warning(
-            "%s: %d of its keys match nothing and are left out: %s", lora.path, len(unused), examples(unused)
+            "%s: %d of its modules and keys match nothing and are left out: %s",
+            lora.path,
+            len(unused),
+            examples(unused),
         )
     return model, clip
 

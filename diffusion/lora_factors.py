@@ -12,9 +12,10 @@ from diffusion.lora_scale import AdapterSettings
 
 @dataclass
 class ModuleTensors:
-    """What a file holds of one module: key and tensor by role. `name` is the module's, as the file spells it."""
+    """What a file holds of one module: key and tensor by role. head, module: as in LoraKey."""
 
-    name: str
+    head: str
+    module: str
     entries: dict[Role, tuple[str, Tensor]] = field(default_factory=dict)
 
     def key(self, role: Role) -> str:
@@ -39,7 +40,7 @@ def low_rank(module: ModuleTensors, settings: AdapterSettings) -> LowRank:
         present = next(key for role, (key, _) in module.entries.items() if role != "alpha")
         raise ValueError(f"{present} has no {lacking} factor beside it; the file is incomplete")
     _check_shapes(module, down, up, mid)
-    return LowRank(module.name, down, up, mid, _scale(module, settings, rank=down.shape[0]))
+    return LowRank(module.head, down, up, mid, _scale(module, settings, rank=down.shape[0]))
 
 
 def _check_shapes(module: ModuleTensors, down: Tensor, up: Tensor, mid: Tensor | None) -> None:
@@ -60,7 +61,7 @@ def _scale(module: ModuleTensors, settings: AdapterSettings, *, rank: int) -> fl
     """alpha / rank. The alpha of the module's own tensors goes before that of the settings."""
     alpha = module.tensor("alpha")
     if alpha is None:
-        return settings.scale(module.name, rank)
+        return settings.scale(module.module, rank)
     if alpha.numel() != 1:
         raise ValueError(f"{module.key('alpha')} has shape {list(alpha.shape)}; alpha is one number")
     return float(alpha) / rank

@@ -56,9 +56,13 @@ _WRAPPER = "base_model.model."
 
 @dataclass(frozen=True)
 class LoraKey:
-    """One key of a LoRA file. module: the name of what it changes, without prefix or suffix, as the file spells it."""
+    """One key of a LoRA file, as the file spells it.
+
+    head: the key without the suffix that tells the role. module: the head without the prefix that tells the part.
+    """
 
     part: Part
+    head: str
     module: str
     role: Role
 
@@ -81,8 +85,9 @@ def parse_key(key: str) -> LoraKey | None:
     for pattern, role in _ROLES:
         match = pattern.search(key)
         if match and match.start():
-            part, module = _split_part(key[: match.start()])
-            return LoraKey(part, module, role)
+            head = key[: match.start()]
+            part, module = _split_part(head)
+            return LoraKey(part, head, module, role)
     return None
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 class LowRank:
     """A change to one weight, W + strength * scale * up @ down (Hu et al. 2021, section 4.1), kept as its factors.
 
-    name: the module's name in the file. scale: alpha / rank.
+    name: the keys of its factors in the file, without their suffixes. scale: alpha / rank.
     down: [R, I] or [R, I, kh, kw]; up: [O, R] or [O, R, 1, 1]; any floating dtype.
     mid: [R, R, kh, kw], between a 1x1 down and the up, when the convolution's kernel is factored out too
     (LoCon's CP form, Yeh et al. 2023, appendix on convolutions).

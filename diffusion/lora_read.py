@@ -75,7 +75,7 @@ def _sorted_by_module(
         if parsed is None or parsed.part == "other":
             unmatched.append(key)
             continue
-        module = modules.setdefault((parsed.part, parsed.flat), ModuleTensors(parsed.module))
+        module = modules.setdefault((parsed.part, parsed.flat), ModuleTensors(parsed.head, parsed.module))
         if parsed.role in module.entries:
             twice = f"{module.key(parsed.role)} and {key} are the same factor of the same weight"
             raise LoraError(path, twice, "Keep one of the two adapters it holds.")
