@@ -27,7 +27,7 @@ WORDS = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p
 class Tokenizer:
     """A byte-pair tokenizer, made by `clip`, `from_merges` or `from_folder`.
 
-    start, end: ids of the tokens that open and close a chunk; `end` also pads it. size: how many tokens there are.
+    start, end: ids of the tokens that open and close a chunk; `end` also pads it. size: one more than the highest id.
     """
 
     start: int
@@ -66,8 +66,8 @@ class Tokenizer:
         for token in vocabulary.added:
             if backend.token_to_id(token.text) != token.id:
                 raise ValueError(f"token {token.text!r} of {origin} can't have the id {token.id}")
-        ids = {token.text: token.id for token in vocabulary.added}
-        return cls(ids[START], ids[END], backend.get_vocab_size(), backend)
+        ids = {**vocabulary.ids, **{token.text: token.id for token in vocabulary.added}}
+        return cls(ids[START], ids[END], max(ids.values()) + 1, backend)
 
 
 def _backend(vocabulary: Vocabulary, origin: str) -> tokenizers.Tokenizer:

@@ -142,6 +142,11 @@ def test_merges_make_the_vocabulary_as_clip_does() -> None:
     assert small.encode("a") == (64 + 256,)
 
 
+def test_two_merges_to_one_token_leave_a_gap_as_in_clip() -> None:
+    tokenizer = Tokenizer.from_merges(["a b", "b c", "a bc", "ab c"])
+    assert (tokenizer.start, tokenizer.end, tokenizer.size) == (516, 517, 518)
+
+
 def test_a_vocabulary_of_bytes_alone() -> None:
     assert Tokenizer.from_merges([]).encode("ab c") == (64, 65 + 256, 66 + 256)
 
