@@ -170,11 +170,20 @@ def _tensors(file: MappedFile, value: object, locate: _Locate) -> dict[str, Tens
 def _weights_nest(value: dict[object, object]) -> dict[object, object]:
     """The table that holds the weights, inside what a training program saved."""
     for _ in range(MAX_DEPTH):
-        inner = next((value[name] for name in NESTS if isinstance(value.get(name), dict)), None)
-        if not isinstance(inner, dict) or any(isinstance(item, StoredTensor) for item in value.values()):
+        inner = [value[name] for name in NESTS if isinstance(value.get(name), dict)]
+        nest = next((table for table in inner if isinstance(table, dict) and _holds_tensors(table)), None)
+        if nest is None:
             break
-        value = inner
+        value = nest
     return value
+
+
+def _holds_tensors(table: dict[object, object]) -> bool:
+    """Whether there are tensors in `table` or in a nest inside it."""
+    return any(
+        isinstance(item, StoredTensor) or (key in NESTS and isinstance(item, dict))
+        for key, item in table.items()
+    )
 
 
 def _flat(value: dict[object, object]) -> list[tuple[str, StoredTensor]]:
