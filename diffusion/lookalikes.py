@@ -44,23 +44,24 @@ class Lookalike:
     test: _Test
 
 
-_NEVER_STABLE_DIFFUSION_1 = (
-    Lookalike(
-        "a LoRA",
-        "Put it into models/loras and load it with the LoraLoader node, on top of a checkpoint.",
-        _contains(
-            ".lora_up.",
-            ".lora_down.",
-            ".lora_A.",
-            ".lora_B.",
-            ".lora.up.",
-            ".lora.down.",
-            "_lora.",
-            ".hada_w1_a",
-            ".lokr_w",
-            ".oft_",
-        ),
+_LORA = Lookalike(
+    "a LoRA",
+    "Put it into models/loras and load it with the LoraLoader node, on top of a checkpoint.",
+    _contains(
+        ".lora_up.",
+        ".lora_down.",
+        ".lora_A.",
+        ".lora_B.",
+        ".lora.up.",
+        ".lora.down.",
+        "_lora.",
+        ".hada_w1_a",
+        ".lokr_w",
+        ".oft_",
     ),
+)
+_NEVER_STABLE_DIFFUSION_1 = (
+    _LORA,
     Lookalike(
         "an SDXL model",
         _SD1,
@@ -117,6 +118,12 @@ _TEXT_ENCODER = Lookalike(
     _starts("text_model.", "cond_stage_model.", "transformer.text_model.", "embeddings.token_embedding."),
 )
 
+_CHECKPOINT = Lookalike(
+    "a whole checkpoint",
+    "Put it into models/checkpoints and load it with the CheckpointLoaderSimple node.",
+    _starts(_WHOLE_MODEL),
+)
+
 _WANTED_CHECKPOINT = "a Stable Diffusion 1.x checkpoint"
 _WANTED_VAE = "a VAE"
 
@@ -141,6 +148,13 @@ def check_is_vae(path: Path, tensors: Weights) -> None:
     if not _VAE.test(tensors):
         _refuse(path, tensors, _WANTED_VAE, (_UNET, _TEXT_ENCODER))
         raise _unknown(path, tensors, _WANTED_VAE)
+
+
+def seems_to_be(tensors: Weights) -> str:
+    """What a file without a LoRA seems to be, in words that follow "it seems to be"."""
+    kinds = (*_NEVER_STABLE_DIFFUSION_1, *_OTHER_UNETS, _CHECKPOINT, _VAE, _UNET, _TEXT_ENCODER)
+    known = (kind.what for kind in kinds if kind is not _LORA and kind.test(tensors))
+    return next(known, "something else")
 
 
 def _refuse(path: Path, tensors: Weights, wanted: str, lookalikes: Iterable[Lookalike]) -> None:

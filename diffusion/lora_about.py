@@ -1,25 +1,8 @@
-"""Guesses, for error messages: what a file that is no LoRA seems to be, and which model a LoRA was made for."""
+"""Guesses, for error messages, which family of models a LoRA was made for."""
 
 from collections.abc import Iterable, Mapping
 
 from diffusion.lora_patch import LowRank
-
-_FILES: tuple[tuple[str, str], ...] = (
-    ("conditioner.embedders.", "an SDXL checkpoint"),
-    ("model.diffusion_model.", "a whole checkpoint: it belongs in models/checkpoints"),
-    ("control_model.", "a ControlNet: it belongs in models/controlnet"),
-    ("controlnet_", "a ControlNet: it belongs in models/controlnet"),
-    ("first_stage_model.", "a VAE: it belongs in models/vae"),
-    ("encoder.down", "a VAE: it belongs in models/vae"),
-    ("decoder.up", "a VAE: it belongs in models/vae"),
-    ("emb_params", "a textual inversion: it belongs in models/embeddings"),
-    ("string_to_param", "a textual inversion: it belongs in models/embeddings"),
-    ("down_blocks.", "a UNet in diffusers' layout"),
-    ("double_blocks.", "a Flux model"),
-    ("text_model.", "a text encoder"),
-    ("embeddings.token_embedding", "a text encoder"),
-    ("bundle_emb.", "a textual inversion: it belongs in models/embeddings"),
-)
 
 _CONTEXT_WIDTHS: Mapping[int, str] = {
     768: "Stable Diffusion 1.x",
@@ -38,13 +21,6 @@ _FAMILY_MARKS: tuple[tuple[str, str], ...] = (
     ("lora_te2_", "SDXL"),
     ("text_encoder_2", "SDXL or Flux"),
 )
-
-
-def seems_to_be(keys: Iterable[str]) -> str:
-    """What a file with these keys looks like, as the end of a sentence that begins "it seems to be"."""
-    keys = tuple(keys)
-    known = (what for prefix, what in _FILES if any(key.startswith(prefix) for key in keys))
-    return next(known, "something else")
 
 
 def made_for(modules: Iterable[LowRank], keys: Iterable[str]) -> str:

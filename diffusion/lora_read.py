@@ -6,7 +6,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from diffusion.lora_about import made_for, seems_to_be
+from diffusion.lookalikes import seems_to_be
+from diffusion.lora_about import made_for
 from diffusion.lora_factors import ModuleTensors, low_rank
 from diffusion.lora_keys import Part, other_kind, parse_key
 from diffusion.lora_patch import LowRank
@@ -85,10 +86,12 @@ def _sorted_by_module(
     return modules, tuple(unmatched)
 
 
-def _nothing_for_us(path: Path, keys: Collection[str]) -> LoraError:
+def _nothing_for_us(path: Path, tensors: Mapping[str, Tensor]) -> LoraError:
     """The error for a file that changes nothing in Stable Diffusion 1.x's networks."""
-    if any(parsed and parsed.role != "alpha" for parsed in map(parse_key, keys)):
-        family = f"this LoRA seems made for {made_for((), keys)} (it has {examples(keys)})"
-        return LoraError(path, family, "Choose one for Stable Diffusion 1.x.")
-    problem = f"there is no LoRA in it: it seems to be {seems_to_be(keys)} (it has {examples(keys)})"
-    return LoraError(path, problem, "Choose a LoRA file.")
+    found = f"(it has {examples(tensors)})"
+    if any(parsed and parsed.role != "alpha" for parsed in map(parse_key, tensors)):
+        problem = f"this LoRA seems made for {made_for((), tensors)} {found}"
+        return LoraError(path, problem, "Choose one for Stable Diffusion 1.x.")
+    return LoraError(
+        path, f"it is not a LoRA: it seems to be {seems_to_be(tensors)} {found}", "Choose a LoRA file."
+    )

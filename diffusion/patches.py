@@ -19,12 +19,14 @@ class WeightPatch(Protocol):
         ...
 
 
+def touching(key: str, patches: Sequence[WeightPatch]) -> tuple[WeightPatch, ...]:
+    """Those of `patches` that change the weight of this key, in order."""
+    return tuple(patch for patch in patches if key in patch.keys)
+
+
 def patched_weight(key: str, weight: Tensor, patches: Sequence[WeightPatch]) -> Tensor:
     """`weight` after every patch that names `key`, in order; the very same tensor when none does."""
-    touching = [patch for patch in patches if key in patch.keys]
-    if not touching:
-        return weight
-    changed = weight.float()
-    for patch in touching:
-        changed = patch.apply(key, changed)
+    changed = weight
+    for patch in touching(key, patches):
+        changed = patch.apply(key, changed.float())
     return changed

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from diffusion.model import Clip, Model, Vae
+from diffusion.patches import WeightPatch, patched_weight, touching
 from diffusion.placement import Placement
-from diffusion.patches import WeightPatch, patched_weight
 from diffusion.text_encoder import TextEncoder
 from diffusion.types import Weights
 from diffusion.unet import UNet
@@ -27,11 +27,14 @@ class _Resident:
     network: nn.Module
     weights: Weights
     patches: tuple[WeightPatch, ...]
-    nbytes: int
 
 
 class Runtime:
-    """Makes networks on demand and keeps those used last, up to `budget` bytes (the one in use is always kept)."""
+    """Makes networks on demand and keeps those used last, up to `budget` bytes (the one in use is always kept).
+
+    Networks of the same weights share every tensor that the same patches touch, or none. Raises RuntimeError when
+    the weights are not those of the config.
+    """
 
     def __init__(self, placement: Placement | None = None, budget: int = 12 << 30) -> None:
         self.placement = placement or Placement()
@@ -63,52 +66,53 @@ class Runtime:
         dtype: torch.dtype,
     ) -> Network:
         key = (kind, config, id(weights), *map(id, patches))
-        resident = self._residents.get(key)
-        if resident is None:
-            plain = self._residents.get((kind, config, id(weights)))
-            shared = plain.network.state_dict() if plain else {}
-            network = _on_meta(kind, config)
-            network.load_state_dict(self._state(weights, patches, shared, dtype), strict=True, assign=True)
-            network.eval().requires_grad_(False)
-            resident = _Resident(network, weights, patches, _private_bytes(network, plain))
-            self._residents[key] = resident
+        if key not in self._residents:
+            made = _on_meta(kind, config)
+            made.load_state_dict(self._state(weights, patches, dtype), strict=True, assign=True)
+            self._residents[key] = _Resident(made.eval().requires_grad_(False), weights, patches)
+            self._evict()
         self._residents.move_to_end(key)
-        self._evict(key)
-        network = resident.network
+        network = self._residents[key].network
         assert isinstance(network, kind)
         return network
 
-    def _state(
-        self, weights: Weights, patches: tuple[WeightPatch, ...], shared: Weights, dtype: torch.dtype
-    ) -> Weights:
-        """The weights as they compute: those of `shared` where no patch touches them, else converted."""
-        touched = frozenset[str]().union(*(patch.keys for patch in patches))
-        return {
-            key: shared[key]
-            if key in shared and key not in touched
-            else patched_weight(key, weight, patches).to(self.placement.device, dtype)
-            for key, weight in weights.items()
-        }
+    def _state(self, weights: Weights, patches: tuple[WeightPatch, ...], dtype: torch.dtype) -> Weights:
+        """The weights as they compute: a resident's where the same patches touch it, else made anew."""
+        relatives = [
+            (resident.patches, resident.network.state_dict())
+            for resident in self._residents.values()
+            if resident.weights is weights
+        ]
 
-    def _evict(self, in_use: tuple[object, ...]) -> None:
-        total = sum(resident.nbytes for resident in self._residents.values())
-        for key in list(self._residents):
-            if total <= self._budget or key == in_use:
-                continue
-            total -= self._residents.pop(key).nbytes
+        def made(key: str, weight: Tensor) -> Tensor:
+            wanted = _identities(key, patches)
+            for others, tensors in relatives:
+                if _identities(key, others) == wanted:
+                    return tensors[key]
+            return patched_weight(key, weight.to(self.placement.device), patches).to(dtype)
+
+        return {key: made(key, weight) for key, weight in weights.items()}
+
+    def _evict(self) -> None:
+        """Drop the networks used longest ago, never the last one, until the rest fit the budget."""
+        while len(self._residents) > 1 and self._held_bytes() > self._budget:
+            self._residents.popitem(last=False)
+
+    def _held_bytes(self) -> int:
+        """What all networks hold together; a shared tensor counts once."""
+        sizes = {
+            tensor.data_ptr(): tensor.nbytes
+            for resident in self._residents.values()
+            for tensor in resident.network.state_dict().values()
+        }
+        return sum(sizes.values())
+
+
+def _identities(key: str, patches: tuple[WeightPatch, ...]) -> tuple[int, ...]:
+    """The patches that change this key, told apart as the networks are: by identity."""
+    return tuple(id(patch) for patch in touching(key, patches))
 
 
 def _on_meta(kind: type[Network], config: object) -> Network:
     with torch.device("meta"):
         return kind(config)
-
-
-def _private_bytes(network: nn.Module, shared_with: _Resident | None) -> int:
-    elsewhere = (
-        {tensor.data_ptr() for tensor in shared_with.network.state_dict().values()}
-        if shared_with
-        else set[int]()
-    )
-    return sum(
-        tensor.nbytes for tensor in network.state_dict().values() if tensor.data_ptr() not in elsewhere
-    )

@@ -51,19 +51,20 @@ def misfit(path: Path) -> str:
     ("key", "seems"),
     [
         ("model.diffusion_model.input_blocks.0.0.weight", "a whole checkpoint"),
-        ("conditioner.embedders.0.transformer.text_model.final_layer_norm.weight", "an SDXL checkpoint"),
+        ("conditioner.embedders.0.transformer.text_model.final_layer_norm.weight", "an SDXL model"),
         ("first_stage_model.decoder.conv_in.weight", "a VAE"),
-        ("decoder.up.0.block.0.conv1.weight", "a VAE"),
+        ("decoder.conv_in.weight", "a VAE"),
         ("control_model.input_blocks.0.0.weight", "a ControlNet"),
-        ("emb_params", "a textual inversion"),
-        ("down_blocks.0.resnets.0.conv1.weight", "a UNet in diffusers' layout"),
+        ("emb_params", "textual inversion"),
+        ("down_blocks.0.resnets.0.conv1.weight", "a UNet alone"),
         ("text_model.encoder.layers.0.mlp.fc1.weight", "a text encoder"),
         ("what.is.this", "something else"),
     ],
 )
 def test_a_file_without_a_lora_is_named_for_what_it_seems(tmp_path: Path, key: str, seems: str) -> None:
-    said = message_of(tmp_path, {key: torch.zeros(2, 2)})
-    assert "no LoRA" in said
+    others = {f"z{i}": torch.zeros(2, 2, 3, 3) for i in range(5)}
+    said = message_of(tmp_path, {key: torch.zeros(2, 2)} | others)
+    assert "not a LoRA" in said
     assert seems in said
     assert key in said
 
