@@ -1,5 +1,6 @@
 """The typed node graph: what a node is, what a workflow is, how it runs, and what is cached. Knows no tensors."""
 
+from graph.cache import Cache
 from graph.context import QUIET, Context, Services
 from graph.declare import node
 from graph.errors import (
@@ -11,31 +12,61 @@ from graph.errors import (
     ValueRefused,
     WorkflowError,
 )
+from graph.events import (
+    Event,
+    NodeCached,
+    NodeError,
+    NodeFailed,
+    NodeFinished,
+    NodeProgress,
+    NodeStarted,
+    RunFinished,
+    RunResult,
+    RunStarted,
+)
+from graph.executor import Executor
 from graph.folders import Folders
+from graph.mapping import Items
 from graph.ports import Choice, File, Range, Seed, Socket, Text
 from graph.registry import ImportProblem, Registry
 from graph.spec import NodeSpec, Output, Port, spec_of
+from graph.validate import validate
 from graph.values import Expansion, Lazy, Link, Shown
+from graph.workflow import Node, Workflow
 
 __all__ = [
     "QUIET",
+    "Cache",
     "Cancelled",
     "Choice",
     "Context",
     "DeclarationError",
+    "Event",
+    "Executor",
     "Expansion",
     "Fault",
     "File",
     "Folders",
     "GraphError",
     "ImportProblem",
+    "Items",
     "Lazy",
     "Link",
+    "Node",
+    "NodeCached",
+    "NodeError",
+    "NodeFailed",
+    "NodeFinished",
+    "NodeProgress",
     "NodeSpec",
+    "NodeStarted",
     "Output",
     "Port",
     "Range",
     "Registry",
+    "RunFinished",
+    "RunResult",
+    "RunStarted",
     "Seed",
     "Services",
     "Shown",
@@ -43,7 +74,9 @@ __all__ = [
     "Text",
     "UnsafePath",
     "ValueRefused",
+    "Workflow",
     "WorkflowError",
     "node",
     "spec_of",
+    "validate",
 ]

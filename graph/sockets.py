@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections.abc
+import contextlib
 import math
 import types
 import typing
@@ -90,7 +91,25 @@ def accept(socket: str, value: Any) -> Any:
         return _text(value)
     if socket == "BOOLEAN":
         return _truth(value)
-    return value
+    return _accept_any_of(socket.split(","), value) if "," in socket else value
+
+
+def takes_constants(socket: str) -> bool:
+    """Whether a value for an input of this type can be written into a workflow."""
+    return socket in WIDGETS or socket in (ANY, "DICT") or any(part in WIDGETS for part in socket.split(","))
+
+
+def _accept_any_of(sockets: Sequence[str], value: Any) -> Any:
+    """`value` as the first of these types takes it, one that takes it unchanged before one that converts it."""
+    if not WIDGETS.issuperset(sockets):
+        return value
+    taken: list[Any] = []
+    for socket in sockets:
+        with contextlib.suppress(ValueRefused):
+            taken.append(accept(socket, value))
+    if not taken:
+        raise ValueRefused(f"one of {', '.join(sockets)}")
+    return next((item for item in taken if type(item) is type(value)), taken[0])
 
 
 def _annotated(inner: Hint, metadata: Sequence[Any]) -> Hint:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
@@ -63,7 +63,7 @@ class NodeSpec:
     name: the class id in workflows. title: what an editor shows. output: whether runs start from it.
     io: whether it waits more than it computes, and so runs in a thread beside other nodes.
     named: whether its outputs come as a NamedTuple. context: the parameter that takes the Context, if any.
-    where: "file:line" of the function.
+    where: "file:line" of the function. The last five fields follow from the others, and are looked up often.
     """
 
     name: str
@@ -83,10 +83,20 @@ class NodeSpec:
     description: str
     module: str
     where: str
-    ports: MappingProxyType[str, Port] = field(init=False, repr=False, compare=False)
+    ports: Mapping[str, Port] = field(init=False, repr=False, compare=False)
+    defaults: Mapping[str, Any] = field(init=False, repr=False, compare=False)
+    lazy: frozenset[str] = field(init=False, repr=False, compare=False)
+    whole_lists: frozenset[str] = field(init=False, repr=False, compare=False)
+    plain: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "ports", MappingProxyType({port.name: port for port in self.inputs}))
+        ports = {port.name: port for port in self.inputs}
+        defaults = {port.name: port.default for port in self.inputs if not port.required}
+        object.__setattr__(self, "ports", MappingProxyType(ports))
+        object.__setattr__(self, "defaults", MappingProxyType(defaults))
+        object.__setattr__(self, "lazy", frozenset(port.name for port in self.inputs if port.lazy))
+        object.__setattr__(self, "whole_lists", frozenset(port.name for port in self.inputs if port.is_list))
+        object.__setattr__(self, "plain", not (self.lazy or self.whole_lists or self.context))
 
 
 def attach(function: Callable[..., Any], spec: NodeSpec) -> None:

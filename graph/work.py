@@ -1,0 +1,202 @@
+"""One node's work: its inputs made ready, its function called once per item, its results read."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+from graph.binding import Bound, rule_problem
+from graph.context import Context
+from graph.errors import ValueRefused
+from graph.events import NodeError
+from graph.folders import Folders
+from graph.mapping import Items, arguments, at
+from graph.sockets import WIDGETS, accept
+from graph.spec import NodeSpec, Output, Port
+from graph.values import Expansion, Lazy, Link, Shown
+from graph.wording import described, meant, shown
+
+_HERE = str(Path(__file__).parent)
+
+
+class Wanted(BaseException):
+    """A node asked for a lazy input that is not there yet. Not an Exception, so that no node swallows it."""
+
+    def __init__(self, link: Link) -> None:
+        super().__init__(link)
+        self.link = link
+
+
+class Part(NamedTuple):
+    """What one call of a node gave: its outputs, or a sub-graph that will give them."""
+
+    outputs: tuple[Any, ...]
+    expansion: Expansion[Any] | None
+    ui: Mapping[str, Any] | None
+
+
+def ready_inputs(node: Bound, values: Mapping[str, tuple[Any, ...]], folders: Folders) -> dict[str, Any]:
+    """The node's inputs by name, those over links taken from `values` and checked. Raises ValueRefused."""
+    spec = node.spec
+    inputs = dict(node.constants)
+    for name, link in node.links.items():
+        port = spec.ports[name]
+        if port.lazy:
+            inputs[name] = link
+        elif port.socket in WIDGETS or port.rule is not None:
+            inputs[name] = receive(port, values[link.node][link.output], folders)
+        else:
+            inputs[name] = values[link.node][link.output]
+    return inputs
+
+
+def receive(port: Port, value: Any, folders: Folders) -> Any:
+    """A value, or each item of a fanned-out list, as `port` takes it. Raises ValueRefused."""
+    if type(value) is Items:
+        return Items(_receive_one(port, item, folders) for item in value)
+    return _receive_one(port, value, folders)
+
+
+def _receive_one(port: Port, value: Any, folders: Folders) -> Any:
+    if value is None and port.optional:
+        return None
+    try:
+        accepted = accept(port.socket, value)
+    except ValueRefused as error:
+        raise ValueRefused(f"input {port.name}: found {described(value)}, expected {error}") from None
+    problem = rule_problem(port.rule, accepted, folders) if port.rule is not None else None
+    if problem is not None:
+        hint = meant(problem.nearest)
+        raise ValueRefused(f"input {port.name}: found {shown(accepted)}, expected {problem.expected}.{hint}")
+    return accepted
+
+
+def call_arguments(
+    spec: NodeSpec,
+    inputs: Mapping[str, Any],
+    index: int,
+    values: Mapping[str, tuple[Any, ...]],
+    context: Context,
+) -> dict[str, Any]:
+    """The arguments of call number `index`; lazy inputs become handles on what is there in `values` by now."""
+    made = arguments(spec, inputs, index)
+    if spec.context:
+        made[spec.context] = context
+    for name in spec.lazy:
+        given = inputs.get(name)
+        port = spec.ports[name]
+        if type(given) is Link:
+            made[name] = _handle(port, given, index, values, context.folders)
+        elif given is not None or not port.optional:
+            made[name] = Lazy.of(made[name])
+    return made
+
+
+def _handle(
+    port: Port, link: Link, index: int, values: Mapping[str, tuple[Any, ...]], folders: Folders
+) -> Lazy[Any]:
+    outputs = values.get(link.node)
+
+    def get() -> Any:
+        if outputs is None:
+            raise Wanted(link)
+        value = receive(port, outputs[link.output], folders)
+        if port.is_list:
+            return list(value) if type(value) is Items else [value]
+        return at(value, index)
+
+    return Lazy(get, source=link)
+
+
+def call_all(
+    spec: NodeSpec,
+    count: int | None,
+    made: Callable[[int], dict[str, Any]],
+    results: list[Any],
+    context: Context,
+) -> None:
+    """Call a node for the items that have no result yet, adding to `results`. Raises Cancelled between two items."""
+    for index in range(len(results), 1 if count is None else count):
+        context.check_cancelled()
+        results.append(spec.function(**made(index)))
+
+
+async def await_all(
+    spec: NodeSpec,
+    count: int | None,
+    made: Callable[[int], dict[str, Any]],
+    results: list[Any],
+    context: Context,
+) -> None:
+    """The same for an async node."""
+    try:
+        for index in range(len(results), 1 if count is None else count):
+            context.check_cancelled()
+            results.append(await spec.function(**made(index)))
+    except SystemExit as error:
+        # It would end the thread of the event loop, and every other async node with it.
+        raise RuntimeError(f"the node called sys.exit({error.code})") from error
+
+
+def read_result(spec: NodeSpec, result: Any) -> Part:
+    """What a call returned, as outputs in their declared order. Raises ValueRefused if it is not what was declared."""
+    ui = None
+    if type(result) is Shown:
+        ui, result = result.ui, result.value
+    if type(result) is Expansion:
+        return Part((), result, ui)
+    outputs = spec.outputs
+    if spec.named:
+        if not isinstance(result, tuple) or len(result) != len(outputs):
+            names = ", ".join(output.name for output in outputs)
+            raise ValueRefused(
+                f"it returned {described(result)}, where {len(outputs)} values were declared: {names}"
+            )
+        values = tuple(result)
+    elif outputs:
+        values = (result,)
+    elif result is None:
+        values = ()
+    else:
+        raise ValueRefused(f"it returned {described(result)}, where nothing was declared")
+    if any(output.is_list for output in outputs):
+        values = tuple(fan_out(output, value) for output, value in zip(outputs, values, strict=True))
+    return Part(values, None, ui)
+
+
+def fan_out(output: Output, value: Any) -> Any:
+    """An output's value; the items of a list when the output is declared as one. Raises ValueRefused."""
+    if not output.is_list or type(value) is Items:
+        return value
+    if not isinstance(value, list | tuple):
+        raise ValueRefused(f"output {output.name} is {described(value)}, where a list was declared")
+    return Items(value)
+
+
+def node_error(
+    node: Bound, origin: str, title: str, error: BaseException, inputs: Mapping[str, Any]
+) -> NodeError:
+    """What is to be told of a failure. Nothing in it refers to the values that were at work."""
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return NodeError(
+        node=node.id,
+        origin=origin,
+        class_type=node.spec.name,
+        title=title,
+        message=str(error) or kind.__name__,
+        exception_type=name,
+        traceback=tuple(traceback.format_exception(kind, error, _from_node(error.__traceback__))),
+        inputs={name: described(value) for name, value in inputs.items()},
+    )
+
+
+def _from_node(trace: TracebackType | None) -> TracebackType | None:
+    """The traceback from the first frame on that is not the executor's own."""
+    first = trace
+    while first is not None and first.tb_frame.f_code.co_filename.startswith(_HERE):
+        first = first.tb_next
+    return first
