@@ -1,0 +1,220 @@
+"""Do pictures show what was asked? Prompts about shapes, checked by program; `python -m tests.adherence` prints shares.
+
+`check_picture(image, prompt)` judges one picture. The prompts are combinations of words never drawn in training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import torch
+from PIL import Image as Pictures
+from tqdm import tqdm
+
+from diffusion.checkpoint import Checkpoint, load_checkpoint
+from diffusion.codec import decode_latent
+from diffusion.encode import encode
+from diffusion.runtime import Runtime
+from diffusion.sample import sample
+from diffusion.types import Cond, Conditioning, Latent
+from tests.pictures import Pixels, Reading, Thing, read_picture
+from training.drawing import Canvas
+from training.drawing.arrangements import one_shape, two_shapes
+from training.drawing.palette import NAMES
+from training.drawing.phrases import RELATION_WORDS, UNORDERED_WORDS
+from training.drawing.shapes import SHAPES
+from training.drawing.split import Split
+
+CHECKPOINT = Path(__file__).parents[1] / "models" / "checkpoints" / "weft-tiny.safetensors"
+CLASSES = {"one shape": (one_shape, 0.95), "two shapes": (two_shapes, 0.85)}
+"""What is asked for, and the share that must be right."""
+BATCH = 24
+SPECK = 0.2
+"""A third thing smaller than this share of the smaller one asked for is a blemish, not a thing."""
+
+_WORDS = {words: relation for relation, all_words in RELATION_WORDS.items() for words in all_words}
+_WORDS |= dict.fromkeys(UNORDERED_WORDS, "left")
+_THING = re.compile(rf"\b({'|'.join(NAMES)}) ({'|'.join(SHAPES)})\b")
+_COLOUR = re.compile(rf"\b({'|'.join(NAMES)})\b")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a prompt about shapes asks for. things: (colour, shape). relation: of the first to the second."""
+
+    background: str
+    things: tuple[tuple[str, str], ...]
+    relation: str | None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What of a prompt a picture shows. relation is true where none was asked for."""
+
+    background: bool
+    colours: bool
+    shapes: bool
+    relation: bool
+
+    @property
+    def right(self) -> bool:
+        """Everything is as asked."""
+        return self.background and self.colours and self.shapes and self.relation
+
+
+def check_picture(image: torch.Tensor | Pictures.Image | Path, prompt: str) -> Verdict:
+    """What of the prompt the picture shows.
+
+    image: [H, W, 3] or [1, H, W, 3], 0..1, or a PIL picture, or a file. prompt: one shape, or two in a relation, on a
+    background of a colour. Raises ValueError for other prompts.
+    """
+    asked, reading = parse_prompt(prompt), read_picture(_pixels(image))
+    background = reading.background == asked.background
+    if len(reading.things) < len(asked.things) or _has_more(reading, len(asked.things)):
+        return Verdict(background, colours=False, shapes=False, relation=False)
+    found = list(reading.things[: len(asked.things)])
+    if len(found) == 2 and found[0].colour != asked.things[0][0]:
+        found.reverse()
+    colours = all(thing.colour == colour for thing, (colour, _) in zip(found, asked.things, strict=True))
+    shapes = all(thing.shape == shape for thing, (_, shape) in zip(found, asked.things, strict=True))
+    relation = asked.relation is None or (colours and _relation(*found) == asked.relation)
+    return Verdict(background, colours, shapes, relation)
+
+
+def parse_prompt(prompt: str) -> Asked:
+    """Read a prompt about one shape or two. Raises ValueError when it is none."""
+    things = list(_THING.finditer(prompt))
+    backgrounds = list(_COLOUR.findall(_THING.sub("", prompt)))
+    if len(things) not in (1, 2) or len(backgrounds) != 1:
+        raise ValueError(f"not a prompt about one or two shapes on a background of a colour: {prompt!r}")
+    asked = tuple((match[1], match[2]) for match in things)
+    if len(things) == 1:
+        return Asked(backgrounds[0], asked, None)
+    between = re.sub(
+        r"\b(an?|small|little|tiny|large|big|huge)\b", "", prompt[things[0].end() : things[1].start()]
+    )
+    relation = _WORDS.get(" ".join(between.split()))
+    if relation is None:
+        raise ValueError(f"no relation known between the two shapes in {prompt!r}")
+    return Asked(backgrounds[0], asked, relation)
+
+
+def _has_more(reading: Reading, number: int) -> bool:
+    things = reading.things
+    return len(things) > number and things[number].area > SPECK * things[number - 1].area
+
+
+def _relation(first: Thing, second: Thing) -> str:
+    dx, dy = first.x - second.x, first.y - second.y
+    if abs(dx) > abs(dy):
+        return "left" if dx < 0 else "right"
+    return "above" if dy < 0 else "below"
+
+
+def _pixels(image: torch.Tensor | Pictures.Image | Path) -> Pixels:
+    if isinstance(image, torch.Tensor):
+        return image.reshape(image.shape[-3:])[..., :3].double().numpy()
+    picture = Pictures.open(image) if isinstance(image, Path) else image
+    return np.asarray(picture.convert("RGB"), dtype=np.float64) / 255
+
+
+def prompts(kind: str, split: Split, count: int) -> list[str]:
+    """`count` prompts of a class in CLASSES, of combinations in `split`; always the same ones."""
+    arrangement, _ = CLASSES[kind]
+    rng = Random(f"{kind}:{split.value}")
+    return [" ".join(arrangement(rng, Canvas(scale=1), split).split()) for _ in range(count)]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How pictures are sampled."""
+
+    steps: int = 20
+    cfg: float = 5.0
+    sampler: str = "ddim"
+    scheduler: str = "ddim_uniform"
+    seed: int = 0
+
+
+def draw(checkpoint: Checkpoint, texts: Sequence[str], settings: Settings) -> Iterator[torch.Tensor]:
+    """One picture for each text, [128, 128, 3], 0..1, sampled in batches."""
+    for start in range(0, len(texts), BATCH):
+        batch = texts[start : start + BATCH]
+        latent = sample(
+            checkpoint.model,
+            positive=_together([encode(checkpoint.clip, text) for text in batch]),
+            negative=encode(checkpoint.clip, ""),
+            latent=Latent(torch.zeros(len(batch), 4, 16, 16)),
+            seed=settings.seed + start,
+            steps=settings.steps,
+            cfg=settings.cfg,
+            sampler_name=settings.sampler,
+            scheduler=settings.scheduler,
+        )
+        yield from decode_latent(checkpoint.vae, latent)
+
+
+def _together(conditionings: Sequence[Conditioning]) -> Conditioning:
+    """One conditioning for a batch, in which each picture has its own prompt."""
+    return Conditioning((Cond(torch.cat([one.entries[0].embedding for one in conditionings])),))
+
+
+def table(verdicts: dict[str, list[Verdict]]) -> str:
+    """The shares as text, a line for each class."""
+    lines = [
+        f"{'':12}{'n':>5}{'background':>12}{'colours':>9}{'shapes':>8}{'relation':>10}{'all':>7}{'to reach':>10}"
+    ]
+    for kind, judged in verdicts.items():
+        shares = [
+            100 * sum(getattr(verdict, part) for verdict in judged) / len(judged)
+            for part in ("background", "colours", "shapes", "relation", "right")
+        ]
+        background, colours, shapes, relation, right = (f"{share:.0f}%" for share in shares)
+        relation = relation if kind != "one shape" else "-"
+        lines.append(
+            f"{kind:12}{len(judged):5}{background:>12}{colours:>9}{shapes:>8}{relation:>10}{right:>7}"
+            f"{CLASSES[kind][1]:>10.0%}"
+        )
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Print the table; the exit code is 1 when a share is below what is to be reached."""
+    parser = argparse.ArgumentParser(prog="python -m tests.adherence", description=__doc__)
+    parser.add_argument("--prompts", type=int, default=72, help="of each class (default 72)")
+    parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
+    parser.add_argument(
+        "--set", choices=("heldout", "final"), default="heldout", help="final: not for tuning"
+    )
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--cfg", type=float, default=5.0)
+    parser.add_argument("--sampler", default="ddim")
+    parser.add_argument("--scheduler", default="ddim_uniform")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    settings = Settings(
+        arguments.steps, arguments.cfg, arguments.sampler, arguments.scheduler, arguments.seed
+    )
+    checkpoint = load_checkpoint(arguments.checkpoint, Runtime())
+    verdicts = {}
+    for kind in CLASSES:
+        texts = prompts(kind, Split(arguments.set), arguments.prompts)
+        pictures = tqdm(draw(checkpoint, texts, settings), total=len(texts), desc=kind, leave=False)
+        verdicts[kind] = [check_picture(picture, text) for picture, text in zip(pictures, texts, strict=True)]
+    print(table(verdicts))
+    reached = all(
+        sum(verdict.right for verdict in judged) >= CLASSES[kind][1] * len(judged)
+        for kind, judged in verdicts.items()
+    )
+    return 0 if reached else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
