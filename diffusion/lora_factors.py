@@ -1,5 +1,6 @@
 """One module's tensors of a LoRA file, checked and made into low-rank factors."""
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -30,7 +31,7 @@ def low_rank(module: ModuleTensors, settings: AdapterSettings) -> LowRank:
     for key, tensor in module.entries.values():
         if not tensor.is_floating_point():
             raise ValueError(f"{key} is {tensor.dtype}; a LoRA's tensors are floating point")
-        if not bool(torch.isfinite(tensor.float()).all()):
+        if not _is_finite(tensor):
             raise ValueError(
                 f"{key} has NaN or infinite values; this LoRA was spoiled in training or in storage"
             )
@@ -41,6 +42,15 @@ def low_rank(module: ModuleTensors, settings: AdapterSettings) -> LowRank:
         raise ValueError(f"{present} has no {lacking} factor beside it; the file is incomplete")
     _check_shapes(module, down, up, mid)
     return LowRank(module.head, down, up, mid, _scale(module, settings, rank=down.shape[0]))
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Whether every value is. The extremes are NaN if any value is, and finding them copies nothing."""
+    if tensor.numel() == 0:
+        return True
+    # Eight-bit floats have no arithmetic of their own.
+    extremes = torch.aminmax(tensor if tensor.itemsize > 1 else tensor.float())
+    return all(math.isfinite(float(extreme)) for extreme in extremes)
 
 
 def _check_shapes(module: ModuleTensors, down: Tensor, up: Tensor, mid: Tensor | None) -> None:

@@ -26,6 +26,12 @@ def pair(name: str = Q, *, inputs: int = 64, out: int = 64, rank: int = 4) -> di
     }
 
 
+def one_in(tensor: Tensor, value: float) -> Tensor:
+    """The tensor with this value somewhere in its middle."""
+    tensor[2, 2] = value
+    return tensor
+
+
 def message(path: Path, error: type[Exception] = LoraError) -> str:
     """What reading the file raises, on one line."""
     with pytest.raises(error) as caught:
@@ -124,8 +130,15 @@ def test_an_alpha_alone_is_reported_and_does_no_harm(tmp_path: Path) -> None:
         ),
         ({"alpha": torch.ones(2)}, ["alpha", "[2]", "one number"]),
         ({"alpha": torch.tensor(float("nan"))}, [f"{Q}.alpha", "NaN"]),
-        ({"lora_up.weight": torch.full((64, 4), float("inf"))}, [f"{Q}.lora_up.weight", "infinite"]),
-        ({"lora_down.weight": torch.full((4, 64), float("nan")).half()}, [f"{Q}.lora_down.weight", "NaN"]),
+        ({"lora_up.weight": one_in(torch.ones(64, 4), float("-inf"))}, [f"{Q}.lora_up.weight", "infinite"]),
+        (
+            {"lora_down.weight": one_in(torch.ones(4, 64).half(), float("nan"))},
+            [f"{Q}.lora_down.weight", "NaN"],
+        ),
+        (
+            {"lora_down.weight": one_in(torch.ones(4, 64), float("nan")).to(torch.float8_e4m3fn)},
+            [f"{Q}.lora_down.weight", "NaN"],
+        ),
         ({"lora_down.weight": torch.ones(4, 64, dtype=torch.int8)}, [f"{Q}.lora_down.weight", "int8"]),
     ],
 )
