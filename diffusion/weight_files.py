@@ -1,5 +1,6 @@
 """Opens any file of weights by what it holds, not by its name, and says what it is when it is something else."""
 
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -75,14 +76,16 @@ def _check_is_file(path: Path) -> None:
     try:
         if path.is_dir():
             raise _folder(path)
-        if not path.exists():
-            raise CheckpointError(path, "there is no such file", "Check its name and folder.")
-        size = path.stat().st_size
+        status = path.stat()
+    except FileNotFoundError as error:
+        raise CheckpointError(path, "there is no such file", "Check its name and folder.") from error
     except OSError as error:
         raise CheckpointError(
             path, f"cannot be looked at ({error})", "Check its name and permissions."
         ) from error
-    if size == 0:
+    if not stat.S_ISREG(status.st_mode):
+        raise CheckpointError(path, "it is not an ordinary file", "Choose a weight file.")
+    if status.st_size == 0:
         raise CheckpointError(path, "the file is empty", FETCH_AGAIN)
 
 
