@@ -1,0 +1,100 @@
+"""What can be said on the command line."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """The command line, read."""
+
+    run: Path | None
+    validate: Path | None
+    nodes: str | None
+    set: tuple[str, ...]
+    seed: int | None
+    models: tuple[Path, ...]
+    input_directory: Path | None
+    output_directory: Path | None
+    temp_directory: Path | None
+    custom_nodes: tuple[Path, ...]
+    device: str
+    dtype: str
+    json: bool
+    quiet: bool
+
+
+def parse(argv: Sequence[str] | None = None) -> Arguments:
+    """Read `argv` (by default the process's own). Ends the process with code 2 and a usage line when it is wrong."""
+    parsed: dict[str, Any] = vars(_parser().parse_args(argv))
+    return Arguments(
+        **{name: tuple(value) if isinstance(value, list) else value for name, value in parsed.items()}
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="main.py",
+        description="Weft runs Stable Diffusion 1.x as a graph of typed nodes.",
+        epilog="Exit codes: 0 done, 1 the run failed, 2 a bad workflow or arguments, 130 stopped by Ctrl-C.",
+    )
+    actions = parser.add_mutually_exclusive_group(required=True)
+    actions.add_argument(
+        "--run", type=Path, metavar="FILE", help="run a workflow: a JSON file, or a picture that carries one"
+    )
+    actions.add_argument(
+        "--validate", type=Path, metavar="FILE", help="check a workflow, name every fault, run nothing"
+    )
+    actions.add_argument(
+        "--nodes", nargs="?", const="", metavar="NAME", help="list the nodes, or explain one of them"
+    )
+    _add_workflow_options(parser)
+    _add_folder_options(parser)
+    parser.add_argument("--device", default="auto", help="where to compute: auto, cpu, cuda, cuda:1, mps")
+    parser.add_argument(
+        "--dtype",
+        default="auto",
+        choices=("auto", "fp32", "bf16", "fp16"),
+        help="the precision to compute in",
+    )
+    parser.add_argument("--json", action="store_true", help="print events as JSON lines")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but the saved paths, and errors")
+    return parser
+
+
+def _add_workflow_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("changes to the workflow")
+    group.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NODE.INPUT=VALUE",
+        help="change one input; NODE is an id or a title; may be repeated",
+    )
+    group.add_argument("--seed", type=int, metavar="N", help="use this seed in every node that has one")
+
+
+def _add_folder_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("folders")
+    group.add_argument(
+        "--models",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="look for models here too (checkpoints/, loras/, vae/ ... below it); may be repeated",
+    )
+    group.add_argument("--input-directory", type=Path, metavar="DIR", help="pictures to load (input/)")
+    group.add_argument("--output-directory", type=Path, metavar="DIR", help="where results go (output/)")
+    group.add_argument("--temp-directory", type=Path, metavar="DIR", help="where previews go (temp/)")
+    group.add_argument(
+        "--custom-nodes",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="load nodes from the Python files here too; may be repeated",
+    )

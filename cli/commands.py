@@ -1,0 +1,126 @@
+"""What main.py can be asked to do, each as one function that returns the exit code."""
+
+import sys
+from pathlib import Path
+
+from cli.arguments import Arguments
+from cli.overrides import BadOverride, with_overrides
+from cli.report import Report, TerminalReport, report_json, report_nothing, saved_paths
+from cli.workflow_file import NoWorkflow, read_workflow_file
+from diffusion.placement import choose_placement
+from diffusion.runtime import Runtime
+from graph import Executor, Fault, Folders, Registry, RunResult, Services, Workflow, WorkflowError, validate
+from graph.context import Flag
+from nodes import REGISTRY
+
+DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
+HOME = Path(__file__).resolve().parent.parent
+
+
+def run_file(arguments: Arguments, path: Path, cancel: Flag) -> int:
+    """Run the workflow in `path`; its saved files are the last lines of standard output."""
+    registry, folders = _registry(arguments), _folders(arguments)
+    try:
+        text, extra = read_workflow_file(path)
+        workflow = Workflow.from_json(text, registry)
+        workflow = with_overrides(workflow, registry, arguments.set, arguments.seed)
+        services = Services()
+        services.put(Runtime, Runtime(choose_placement(arguments.device, arguments.dtype)))
+        executor = Executor(registry, folders=folders, services=services)
+        result = executor.run(workflow, on_event=_report(arguments), cancel=cancel, extra=extra)
+    except (NoWorkflow, BadOverride) as error:
+        return _refuse(str(error))
+    except WorkflowError as error:
+        return _refuse_faults(path, error.faults)
+    except ValueError as error:
+        return _refuse(str(error))
+    return _conclude(arguments, result, folders)
+
+
+def validate_file(arguments: Arguments, path: Path) -> int:
+    """Name every fault of the workflow in `path`."""
+    registry = _registry(arguments)
+    try:
+        text, _ = read_workflow_file(path)
+        workflow = with_overrides(Workflow.from_json(text, registry), registry, arguments.set, arguments.seed)
+        faults = validate(workflow, registry, _folders(arguments))
+    except (NoWorkflow, BadOverride) as error:
+        return _refuse(str(error))
+    except WorkflowError as error:
+        faults = list(error.faults)
+    if faults:
+        return _refuse_faults(path, faults)
+    print(f"{path}: {len(workflow.nodes)} nodes, nothing wrong")
+    return DONE
+
+
+def explain_nodes(arguments: Arguments) -> int:
+    """Print the list of nodes, or the documentation of one."""
+    registry = _registry(arguments)
+    from graph.docs import node_docs, node_list
+
+    if not arguments.nodes:
+        print(node_list(registry))
+        return DONE
+    if arguments.nodes not in registry:
+        close = registry.nearest(arguments.nodes)
+        return _refuse(
+            f"there is no node {arguments.nodes!r}" + (f"; did you mean {close!r}?" if close else "")
+        )
+    print(node_docs(registry[arguments.nodes]))
+    return DONE
+
+
+def _registry(arguments: Arguments) -> Registry:
+    registry = REGISTRY
+    for problem in registry.problems:
+        print(f"Nodes from {problem.source} could not be loaded:\n{problem.reason}", file=sys.stderr)
+    return registry
+
+
+def _folders(arguments: Arguments) -> Folders:
+    home = HOME if (HOME / "pyproject.toml").is_file() else Path.cwd()
+    return Folders(
+        models=(*arguments.models, home / "models"),
+        input=arguments.input_directory or home / "input",
+        output=arguments.output_directory or home / "output",
+        temp=arguments.temp_directory or home / "temp",
+    )
+
+
+def _report(arguments: Arguments) -> Report:
+    if arguments.json:
+        return report_json
+    return report_nothing if arguments.quiet else TerminalReport()
+
+
+def _conclude(arguments: Arguments, result: RunResult, folders: Folders) -> int:
+    for error in result.errors:
+        where = f"{error.title} ({error.class_type}, node {error.node})"
+        print(f"{where} failed: {error.message}", file=sys.stderr)
+    if result.skipped and result.status == "failed":
+        print(f"Not run, because they depend on it: {', '.join(result.skipped)}", file=sys.stderr)
+    if not arguments.json:
+        for path in saved_paths(result, folders):
+            print(_short(path))
+    if result.status == "cancelled":
+        print("Stopped.", file=sys.stderr)
+        return STOPPED
+    return DONE if result.status == "success" else FAILED
+
+
+def _short(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def _refuse(message: str) -> int:
+    print(f"Error: {message}", file=sys.stderr)
+    return BAD_INPUT
+
+
+def _refuse_faults(path: Path, faults: list[Fault] | tuple[Fault, ...]) -> int:
+    count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+    print(f"Error: {path} can't run, it has {count}:", file=sys.stderr)
+    for fault in faults:
+        print(f"  {fault.message}", file=sys.stderr)
+    return BAD_INPUT

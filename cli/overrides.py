@@ -1,0 +1,81 @@
+"""--set and --seed: changes to a workflow before it runs."""
+
+import json
+from collections.abc import Iterable
+
+from graph import NodeSpec, Port, Registry, Seed, Workflow
+from graph.ports import nearest
+
+_BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+_EXPECTED = {"INT": "a whole number", "FLOAT": "a number", "BOOLEAN": "true or false"}
+
+
+class BadOverride(ValueError):
+    """A --set or --seed that can't be carried out. The message says which and why."""
+
+
+def with_overrides(
+    workflow: Workflow, registry: Registry, settings: Iterable[str], seed: int | None
+) -> Workflow:
+    """The workflow with `seed` in every node that has a seed, then each `NODE.INPUT=VALUE` carried out."""
+    if seed is not None:
+        workflow = _with_seed(workflow, registry, seed)
+    for setting in settings:
+        target, separator, text = setting.partition("=")
+        name, dot, input_name = target.rpartition(".")
+        if not separator or not dot:
+            raise BadOverride(
+                f"--set {setting!r}: write NODE.INPUT=VALUE, for example --set 'KSampler.steps=30'"
+            )
+        try:
+            node_id = workflow.find(name)
+        except KeyError as error:
+            raise BadOverride(f"--set {setting!r}: {error.args[0]}") from error
+        port = _find_port(registry, workflow.nodes[node_id].class_type, input_name, setting)
+        workflow = workflow.with_input(node_id, input_name, _value(port, text, setting))
+    return workflow
+
+
+def _find_port(registry: Registry, class_type: str, input_name: str, setting: str) -> Port:
+    spec: NodeSpec | None = registry.get(class_type)
+    if spec is None:
+        raise BadOverride(f"--set {setting!r}: the node's class {class_type!r} is not installed")
+    if input_name not in spec.ports:
+        close = nearest(input_name, spec.ports)
+        hint = f"did you mean {close!r}?" if close else f"it has {', '.join(spec.ports) or 'none'}"
+        raise BadOverride(f"--set {setting!r}: {spec.name} has no input {input_name!r}; {hint}")
+    return spec.ports[input_name]
+
+
+def _value(port: Port, text: str, setting: str) -> object:
+    """The text as what the input takes. An input that takes no plain value can be given a link as JSON."""
+    try:
+        match port.socket:
+            case "INT":
+                return int(text, 0)
+            case "FLOAT":
+                return float(text)
+            case "BOOLEAN":
+                return _BOOLEANS[text.strip().lower()]
+            case "STRING" | "COMBO":
+                return text
+            case _:
+                return json.loads(text)
+    except (ValueError, KeyError, RecursionError) as error:
+        expected = _EXPECTED.get(port.socket, f'a link to a {port.socket} such as ["4", 0]')
+        raise BadOverride(f"--set {setting!r}: {port.name} takes {expected}, not {text!r}") from error
+
+
+def _with_seed(workflow: Workflow, registry: Registry, seed: int) -> Workflow:
+    seeds = [
+        (node_id, port.name)
+        for node_id, node in workflow.nodes.items()
+        if (spec := registry.get(node.class_type)) is not None
+        for port in spec.inputs
+        if isinstance(port.rule, Seed) and "seed" in port.name
+    ]
+    if not seeds:
+        raise BadOverride(f"--seed {seed}: no node of this workflow has a seed")
+    for node_id, name in seeds:
+        workflow = workflow.with_input(node_id, name, seed)
+    return workflow

@@ -1,0 +1,106 @@
+"""What a run tells the person or program that started it: lines and bars on a terminal, or JSON lines."""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from tqdm import tqdm
+
+from graph import (
+    Event,
+    Folders,
+    NodeCached,
+    NodeFailed,
+    NodeFinished,
+    NodeProgress,
+    NodeStarted,
+    RunFinished,
+    RunResult,
+)
+
+Report = Callable[[Event], None]
+
+
+class TerminalReport:
+    """One line per node and a bar while it takes steps, on standard error: standard output holds results alone."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._titles: dict[str, str] = {}
+        self._bars: dict[str, tqdm[Any]] = {}
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case NodeStarted(node=node, title=title):
+                self._titles[node] = title
+            case NodeProgress(node=node, done=done, total=total):
+                self._advance(node, done, total)
+            case NodeFinished(node=node, seconds=seconds):
+                self._line(node, f"{seconds:.2f} s")
+            case NodeCached(node=node):
+                self._line(node, "from the cache")
+            case NodeFailed(node=node):
+                self._line(node, "failed")
+            case RunFinished(seconds=seconds):
+                self._close_bars()
+                self._write(f"{seconds:.2f} s in all")
+            case _:
+                pass
+
+    def _advance(self, node: str, done: int, total: int) -> None:
+        bar = self._bars.get(node)
+        if bar is None:
+            title = self._titles.get(node, node)
+            bar = tqdm(total=total, desc=title, file=self._stream, leave=False, dynamic_ncols=True)
+            self._bars[node] = bar
+        bar.total = total
+        bar.update(done - bar.n)
+
+    def _line(self, node: str, text: str) -> None:
+        bar = self._bars.pop(node, None)
+        if bar is not None:
+            bar.close()
+        self._write(f"{self._titles.get(node, node)} ({node}): {text}")
+
+    def _close_bars(self) -> None:
+        for bar in self._bars.values():
+            bar.close()
+        self._bars.clear()
+
+    def _write(self, line: str) -> None:
+        with tqdm.external_write_mode(file=self._stream):
+            print(line, file=self._stream, flush=True)
+
+
+def report_json(event: Event) -> None:
+    """One JSON object a line on standard output; `event` says which kind it is. Previews are left out."""
+    fields = {
+        field.name: getattr(event, field.name)
+        for field in dataclasses.fields(event)
+        if field.name not in ("preview", "error")
+    }
+    if isinstance(event, NodeFailed):
+        fields["error"] = dataclasses.asdict(event.error)
+    print(json.dumps({"event": _snake(type(event).__name__), **fields}, default=str), flush=True)
+
+
+def report_nothing(event: Event) -> None:
+    """For --quiet."""
+
+
+def saved_paths(result: RunResult, folders: Folders) -> list[Path]:
+    """Every file that a run's nodes say they saved, in the order of the nodes."""
+    return [
+        folders.inside(entry["type"], "/".join(filter(None, (entry["subfolder"], entry["filename"]))))
+        for ui in result.ui.values()
+        for entries in ui.values()
+        for entry in entries
+        if isinstance(entry, Mapping) and {"filename", "subfolder", "type"} <= entry.keys()
+    ]
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")

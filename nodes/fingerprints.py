@@ -1,0 +1,21 @@
+"""What stands for a file's content in a cache key."""
+
+import hashlib
+from pathlib import Path
+
+
+def file_stamp(path: Path) -> str:
+    """A large file's identity without reading it: path, size and modification time."""
+    stat = path.stat()
+    return f"{path}:{stat.st_size}:{stat.st_mtime_ns}"
+
+
+def folder_stamp(path: Path) -> str:
+    """The stamps of all files below a folder."""
+    return "\n".join(file_stamp(file) for file in sorted(path.rglob("*")) if file.is_file())
+
+
+def content_stamp(path: Path) -> str:
+    """A small file's content, hashed: the same picture under another name or date is the same."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()

@@ -1,0 +1,138 @@
+"""Writes results under numbered names: whole or not at all, never over another file, never outside the folder."""
+
+import errno
+import os
+import re
+import tempfile
+import time
+from pathlib import Path, PurePosixPath
+
+from graph import Context
+
+_MAX_NAME = 200
+_FORBIDDEN = re.compile(r'[\x00-\x1f<>:"|?*]')
+_DATE = re.compile(r"%date:([^%]*)%")
+_DATE_PARTS = {
+    "yyyy": "%Y",
+    "yy": "%y",
+    "MM": "%m",
+    "dd": "%d",
+    "hh": "%H",
+    "HH": "%H",
+    "mm": "%M",
+    "ss": "%S",
+}
+_NODE_INPUT = re.compile(r"%([^%.]+)\.([^%.]+)%")
+
+
+def expand_prefix(
+    prefix: str, *, ctx: Context, width: int = 0, height: int = 0, now: time.struct_time | None = None
+) -> str:
+    """Fill in `%width%`, `%height%`, `%year%` ... `%second%`, `%date:yyyy-MM-dd%` and `%Node title.input%`."""
+    now = now or time.localtime()
+    plain = {
+        "width": str(width),
+        "height": str(height),
+        "year": time.strftime("%Y", now),
+        "month": time.strftime("%m", now),
+        "day": time.strftime("%d", now),
+        "hour": time.strftime("%H", now),
+        "minute": time.strftime("%M", now),
+        "second": time.strftime("%S", now),
+    }
+    for name, value in plain.items():
+        prefix = prefix.replace(f"%{name}%", value)
+    prefix = _DATE.sub(lambda match: _date(match[1], now), prefix)
+    return _NODE_INPUT.sub(lambda match: _node_input(match, ctx), prefix)
+
+
+def _date(pattern: str, now: time.struct_time) -> str:
+    return re.sub("yyyy|yy|MM|dd|hh|HH|mm|ss", lambda part: time.strftime(_DATE_PARTS[part[0]], now), pattern)
+
+
+def _node_input(match: re.Match[str], ctx: Context) -> str:
+    """The value of an input of the node with that title or class; the text itself when there is none."""
+    for node in ctx.workflow.values():
+        names = (node.get("_meta", {}).get("title"), node.get("class_type"))
+        value = node.get("inputs", {}).get(match[2])
+        if match[1] in names and isinstance(value, (str, int, float)):
+            return re.sub(r"[/\\]", "_", str(value))
+    return match[0]
+
+
+def split_prefix(prefix: str) -> tuple[str, str]:
+    """(subfolder, start of the name) of a prefix such as `portraits/anna`.
+
+    Raises ValueError when it would leave the folder or can't be a file's name.
+    """
+    path = PurePosixPath(prefix.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:", prefix):
+        raise ValueError(
+            f"filename_prefix {prefix!r} points outside the folder for results. "
+            "Use a name, or folders and a name below it, such as 'portraits/anna'."
+        )
+    if _FORBIDDEN.search(prefix) or any(len(part) > _MAX_NAME for part in path.parts):
+        raise ValueError(
+            f"filename_prefix {prefix[:80]!r} can't be a file's name: leave out control characters and "
+            f'< > : " | ? *, and keep each part under {_MAX_NAME} characters.'
+        )
+    return ("" if len(path.parts) < 2 else str(path.parent)), path.name
+
+
+def save_numbered(root: Path, prefix: str, suffix: str, content: bytes, *, kind: str) -> dict[str, str]:
+    """Write `content` to `root/prefix_00001_suffix`, with the next free number.
+
+    Returns where it went as an editor wants it: filename, subfolder, type. Raises OSError with a message that names
+    the folder when it can't be written; nothing is left behind then.
+    """
+    subfolder, name = split_prefix(prefix)
+    folder = root / subfolder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not folder.resolve().is_relative_to(root.resolve()):
+            raise ValueError(f"filename_prefix {prefix!r} leads outside {root} through a link; use another.")
+        path = _publish(folder, name, suffix, content)
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"Could not save into {folder}: {error.strerror or error}. "
+            "Free some space, or choose another folder with --output-directory.",
+        ) from error
+    return {"filename": path.name, "subfolder": subfolder, "type": kind}
+
+
+def _publish(folder: Path, name: str, suffix: str, content: bytes) -> Path:
+    """Write beside the final place first, so that no reader ever meets half a file."""
+    handle, temporary = tempfile.mkstemp(dir=folder, prefix=".", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        return _take_next_number(Path(temporary), folder, name, suffix)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def _take_next_number(temporary: Path, folder: Path, name: str, suffix: str) -> Path:
+    number = _highest_number(folder, name) + 1
+    while True:
+        path = folder / f"{name}_{number:05}_{suffix}"
+        try:
+            os.link(temporary, path)
+            return path
+        except FileExistsError:
+            number += 1
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
+                raise
+            path.touch(exist_ok=False)
+            os.replace(temporary, path)
+            return path
+
+
+def _highest_number(folder: Path, name: str) -> int:
+    pattern = re.compile(re.escape(name) + r"_(\d+)_", re.IGNORECASE)
+    matches = (pattern.match(entry.name) for entry in os.scandir(folder))
+    return max((int(match[1]) for match in matches if match), default=0)
