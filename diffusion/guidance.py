@@ -45,13 +45,17 @@ class Guider(Protocol):
 class CFG:
     """Classifier-free guidance (Ho and Salimans 2022): away from the negative prompt by `scale`.
 
-    scale: 1 follows the positive prompt alone, and costs half.
+    scale: 1 follows the positive prompt alone, and costs half. Raises ValueError when it is not finite.
     """
 
     model: Model
     positive: Conditioning
     negative: Conditioning
     scale: float
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.scale):
+            raise ValueError(f"The guidance scale (cfg) must be a number, 7.5 say; got {self.scale}.")
 
     @property
     def conditionings(self) -> tuple[Conditioning, ...]:

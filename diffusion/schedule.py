@@ -86,7 +86,10 @@ def simple(schedule: NoiseSchedule, steps: int) -> Tensor:
 
 
 def ddim_uniform(schedule: NoiseSchedule, steps: int) -> Tensor:
-    """Every (N // steps)-th timestep from 1 (Song et al. 2021, DDIM). One step more than asked where N % steps > 1."""
+    """Every (N // steps)-th timestep from 1 (Song et al. 2021, DDIM).
+
+    These can be more than `steps`, where N / steps is no whole number: all of them are kept.
+    """
     stride = max(len(schedule.sigmas) // steps, 1)
     return _then_zero(schedule.sigmas[1::stride].flip(0))
 

@@ -1,0 +1,49 @@
+"""Denoisers simple enough to be solved by hand, in float64."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffusion.samplers import SAMPLERS, run_steps
+
+MEAN, SPREAD = 0.7, 0.5
+
+
+def gaussian(x: Tensor, sigma: float) -> Tensor:
+    """The exact denoiser of data drawn from N(MEAN, SPREAD^2)."""
+    return (SPREAD**2 * x + sigma**2 * MEAN) / (SPREAD**2 + sigma**2)
+
+
+def gaussian_flow(x: Tensor, start: float, end: float) -> Tensor:
+    """Where the probability flow of that data takes x from noise level `start` to `end`."""
+    return MEAN + (x - MEAN) * ((SPREAD**2 + end**2) / (SPREAD**2 + start**2)) ** 0.5
+
+
+def curved(x: Tensor, sigma: float) -> Tensor:
+    """A denoiser that mixes neighbours, nonlinear in x and sigma: nothing about it is special."""
+    return torch.tanh(x / (1 + sigma**2) ** 0.5 + 0.3 * torch.roll(x, 1, -1) / (1 + sigma)) * (
+        1 + 0.1 * sigma
+    )
+
+
+def start(seed: int = 0) -> Tensor:
+    return torch.randn(2, 4, 3, 5, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def run(
+    name: str,
+    sigmas: Sequence[float] | Tensor,
+    *,
+    x: Tensor,
+    denoise: Callable[[Tensor, float], Tensor] = curved,
+    seed: int = 0,
+    **options: Any,
+) -> Tensor:
+    """The sampler's result on a toy denoiser."""
+    levels = torch.as_tensor(sigmas, dtype=torch.float64)
+    sampler = SAMPLERS[name]
+    steps = partial(sampler.steps, **options)(denoise, x, levels, sampler.noise(x, levels, seed))
+    return run_steps(steps, x, total=len(levels) - 1)
