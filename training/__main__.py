@@ -8,9 +8,13 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from training.drawing.styles import STYLES
 from training.loop import Logbook
+from training.lora import PLAN, LoraRecipe, make_lora
 from training.pipeline import Job, make_checkpoint
 from training.recipe import CONTINUED, MEASURED_HOURS, STANDARD
+
+CHECKPOINT = Path("models/checkpoints/weft-tiny.safetensors")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -33,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     tiny = commands.add_parser("tiny", help="the tiny checkpoint")
     tiny.set_defaults(run=_tiny)
-    tiny.add_argument("--out", type=Path, default=Path("models/checkpoints/weft-tiny.safetensors"))
+    tiny.add_argument("--out", type=Path, default=CHECKPOINT)
     tiny.add_argument("--hours", type=float, help=f"roughly, on two cores (default {MEASURED_HOURS})")
     tiny.add_argument(
         "--init", type=Path, metavar="FILE", help="go on from this checkpoint instead of from nothing"
@@ -43,6 +47,13 @@ def _parser() -> argparse.ArgumentParser:
         "--decoder-steps", type=int, help="steps of the decoder stage, in place of the recipe's"
     )
     _add_common(tiny)
+    lora = commands.add_parser("lora", help="a LoRA that gives the tiny checkpoint's pictures a style")
+    lora.set_defaults(run=_lora)
+    lora.add_argument("--style", choices=tuple(STYLES), default="outlined")
+    lora.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
+    lora.add_argument("--out", type=Path, help="default: models/loras/weft-tiny-STYLE.safetensors")
+    lora.add_argument("--steps", type=int, default=PLAN.steps)
+    _add_common(lora)
     return parser
 
 
@@ -68,6 +79,13 @@ def _tiny(arguments: argparse.Namespace) -> None:
         recipe = replace(recipe, decoder=replace(recipe.decoder, steps=arguments.decoder_steps))
     logbook = Logbook(arguments.work, threads=arguments.threads)
     make_checkpoint(Job(recipe, arguments.seed, logbook, arguments.init), arguments.out)
+
+
+def _lora(arguments: argparse.Namespace) -> None:
+    recipe = LoraRecipe(plan=replace(PLAN, steps=arguments.steps))
+    out = arguments.out or Path(f"models/loras/weft-tiny-{arguments.style}.safetensors")
+    logbook = Logbook(arguments.work, threads=arguments.threads)
+    make_lora(arguments.style, arguments.checkpoint, out, recipe=recipe, seed=arguments.seed, logbook=logbook)
 
 
 if __name__ == "__main__":

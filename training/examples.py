@@ -12,14 +12,17 @@ from torch import Tensor
 
 from diffusion.tokenizer import Tokenizer
 from training.drawing import Example, Mixture, draw_example
+from training.drawing.styles import Style
 
 POSITIONS = 77
 THUMBNAIL = 16
 
 
-def example(seed: int, name: str, number: int, *, mixture: Mixture, scale: int = 3) -> Example:
+def example(
+    seed: int, name: str, number: int, *, mixture: Mixture, scale: int = 3, style: Style | None = None
+) -> Example:
     """Example `number` of the series `name`: always the same one for a seed."""
-    return draw_example(Random(f"{seed}:{name}:{number}"), mixture=mixture, scale=scale)
+    return draw_example(Random(f"{seed}:{name}:{number}"), mixture=mixture, scale=scale, style=style)
 
 
 def as_pixels(pictures: Sequence[Image.Image]) -> Tensor:

@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from training.drawing.palette import Colour
+from training.drawing.styles import Style
 
 SIZE = 128
 Point = tuple[float, float]
@@ -90,9 +91,10 @@ class Canvas:
         """The upper half of a disc."""
         self._draw.chord(self._box(x, y, radius, radius), 180, 360, fill=colour)
 
-    def picture(self) -> Image.Image:
-        """What has been drawn, 128 x 128, RGB."""
-        return self._image.resize((SIZE, SIZE), Image.Resampling.BOX)
+    def picture(self, style: Style | None = None) -> Image.Image:
+        """What has been drawn, in a style or as it is, 128 x 128, RGB."""
+        image = style(self._image) if style else self._image
+        return image.resize((SIZE, SIZE), Image.Resampling.BOX)
 
     def _box(self, x: float, y: float, radius: float, height: float) -> tuple[float, float, float, float]:
         s = self.scale

@@ -11,6 +11,7 @@ from training.drawing.arrangements import ARRANGEMENTS
 from training.drawing.canvas import Canvas
 from training.drawing.phrases import opened
 from training.drawing.split import Split
+from training.drawing.styles import Style
 
 Scene = Callable[[Random, Canvas], str]
 """Draws on a fresh canvas and returns the caption."""
@@ -63,7 +64,12 @@ class Example:
 
 
 def draw_example(
-    rng: Random, *, mixture: Mixture = BALANCED, kind: str | None = None, scale: int = 3
+    rng: Random,
+    *,
+    mixture: Mixture = BALANCED,
+    kind: str | None = None,
+    scale: int = 3,
+    style: Style | None = None,
 ) -> Example:
     """Draw one example of the training split; of `kind`, or of a kind chosen by `mixture`."""
     kind = kind or choose_kind(rng, mixture)
@@ -71,7 +77,7 @@ def draw_example(
     caption = (
         ARRANGEMENTS[kind](rng, canvas, Split.TRAIN) if kind in ARRANGEMENTS else SCENES[kind](rng, canvas)
     )
-    return Example(opened(rng, " ".join(caption.split())), canvas.picture(), kind)
+    return Example(opened(rng, " ".join(caption.split())), canvas.picture(style), kind)
 
 
 def choose_kind(rng: Random, mixture: Mixture) -> str:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn.utils import convert_conv2d_weight_memory_format
 from tqdm import tqdm
 
 from diffusion.config import LATENT_SCALE
 from diffusion.tokenizer import Tokenizer
 from diffusion.vae import Autoencoder
-from training.drawing import Mixture
+from training.drawing import Example, Mixture
+from training.drawing.styles import Style
 from training.examples import as_pixels, example, token_ids
 from training.loop import save_atomically
 
@@ -31,15 +34,26 @@ class Latents:
 
 
 def cached_latents(
-    vae: Autoencoder, tokenizer: Tokenizer, *, seed: int, count: int, mixture: Mixture, folder: Path
+    vae: Autoencoder,
+    tokenizer: Tokenizer,
+    *,
+    seed: int,
+    count: int,
+    mixture: Mixture,
+    folder: Path,
+    style: Style | None = None,
 ) -> Latents:
     """Latents of `count` drawn examples, kept in `folder` in chunks; chunks already there are not drawn again."""
     chunks = []
-    vae = copy.deepcopy(vae).to(memory_format=torch.channels_last)  # twice as fast where no gradients are needed
+    vae = copy.deepcopy(vae)
+    # Twice as fast here, where no gradients are needed, and slower where they are.
+    convert_conv2d_weight_memory_format(vae, torch.channels_last)
     for start in tqdm(range(0, count, CHUNK), desc="latents", dynamic_ncols=True):
         path = folder / f"{start:06d}.pt"
         if not path.exists():
-            save_atomically(_chunk(vae, seed, range(start, min(count, start + CHUNK)), mixture), path)
+            numbers = range(start, min(count, start + CHUNK))
+            drawn = [example(seed, "picture", number, mixture=mixture, style=style) for number in numbers]
+            save_atomically(_encoded(vae, drawn), path)
         chunks.append(torch.load(path, weights_only=True))
     captions = [caption for chunk in chunks for caption in chunk["captions"]]
     kinds = tuple(kind for chunk in chunks for kind in chunk["kinds"])
@@ -47,8 +61,7 @@ def cached_latents(
     return Latents(samples, token_ids(tokenizer, captions), kinds)
 
 
-def _chunk(vae: Autoencoder, seed: int, numbers: range, mixture: Mixture) -> dict[str, object]:
-    examples = [example(seed, "picture", number, mixture=mixture) for number in numbers]
+def _encoded(vae: Autoencoder, examples: Sequence[Example]) -> dict[str, object]:
     samples = []
     for start in range(0, len(examples), BATCH):
         pixels = as_pixels([one.picture for one in examples[start : start + BATCH]])
