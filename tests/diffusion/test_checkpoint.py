@@ -14,6 +14,7 @@ from diffusion.checkpoint import Checkpoint, CheckpointError, load_checkpoint, l
 from diffusion.config import SD15_INPAINT_UNET, SD15_TEXT, SD15_UNET, SD15_VAE, UNetConfig
 from diffusion.runtime import Runtime
 from diffusion.tokenizer import Tokenizer
+from graph.sizes import measure
 from tests.diffusion.checkpoint_samples import (
     MERGES,
     TEXT,
@@ -221,6 +222,7 @@ def test_a_missing_part_matters_only_when_it_is_used(tmp_path: Path, part: str) 
     path = write(tmp_path / "a.safetensors", tensors)
     loaded = load_checkpoint(path, RUNTIME)
     RUNTIME.unet(loaded.model)
+    measure(loaded)  # as a cache does with every value
     use = {
         "first_stage_model.": lambda: RUNTIME.autoencoder(loaded.vae),
         "cond_stage_model.": lambda: RUNTIME.text_encoder(loaded.clip),
@@ -286,3 +288,16 @@ def test_header_without_facts_means_stable_diffusion(tmp_path: Path) -> None:
     path = write(tmp_path / "a.safetensors", original(), {"format": "pt"})
     with pytest.raises(CheckpointError, match="must carry its merges"):
         load_checkpoint(path, RUNTIME)
+
+
+@pytest.mark.parametrize("shift", [1, 2, 3])
+def test_data_may_begin_at_any_byte(tmp_path: Path, shift: int) -> None:
+    """Nothing in the format says that tensors are aligned."""
+    path = write(tmp_path / "a.safetensors", original())
+    whole = path.read_bytes()
+    end = 8 + int.from_bytes(whole[:8], "little")
+    header = whole[8:end] + b" " * shift
+    path.write_bytes(len(header).to_bytes(8, "little") + header + whole[end:])
+    loaded = load_checkpoint(path, RUNTIME)
+    assert_is_sample(loaded)
+    RUNTIME.autoencoder(loaded.vae).decode(torch.zeros(1, 4, 2, 2))
