@@ -3,6 +3,8 @@
 from graph.cache import Cache
 from graph.context import QUIET, Context, Services
 from graph.declare import node
+from graph.description import describe, describe_all
+from graph.docs import document, document_all
 from graph.errors import (
     Cancelled,
     DeclarationError,
@@ -30,7 +32,7 @@ from graph.mapping import Items
 from graph.ports import Choice, File, Range, Seed, Socket, Text
 from graph.registry import ImportProblem, Registry
 from graph.spec import NodeSpec, Output, Port, spec_of
-from graph.validate import validate
+from graph.validation import validate
 from graph.values import Expansion, Lazy, Link, Shown
 from graph.workflow import Node, Workflow
 
@@ -76,6 +78,10 @@ __all__ = [
     "ValueRefused",
     "Workflow",
     "WorkflowError",
+    "describe",
+    "describe_all",
+    "document",
+    "document_all",
     "node",
     "spec_of",
     "validate",

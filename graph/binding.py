@@ -15,6 +15,7 @@ from graph.spec import NodeSpec, Port
 from graph.values import Link
 
 _DEEPEST = 100
+_SCALARS = frozenset({int, float, str, bool})
 
 
 class Bound(NamedTuple):
@@ -26,8 +27,17 @@ class Bound(NamedTuple):
     links: Mapping[str, Link]
 
 
+def with_defaults(spec: NodeSpec, given: Mapping[str, Any], links: Mapping[str, Link]) -> Mapping[str, Any]:
+    """The constants of a node: those given, and the defaults of the inputs that are not linked."""
+    if not given and links.keys().isdisjoint(spec.defaults):
+        return spec.defaults
+    return {name: value for name, value in spec.defaults.items() if name not in links} | dict(given)
+
+
 def bind_constant(port: Port, value: Any, folders: Folders) -> tuple[Any, Problem | None]:
     """The value that `port` takes for a constant of a workflow, or what is wrong with it."""
+    if type(value) in _SCALARS and port.socket in WIDGETS and not port.is_list:
+        return _bind_one(port, value, folders)
     if type(value) is list:
         return None, Problem(
             "bad_linked_input",

@@ -70,15 +70,13 @@ class Cache:
         """Keep a result that took so many seconds to make. One larger than the whole cache is not kept."""
         entry = Entry(outputs, ui)
         own = _ENTRY_BYTES
-        buffers: dict[int, int] = {}
         for value in outputs if ui is None else (*outputs, ui):
-            nbytes, large = measure(value)
+            nbytes, buffers = measure(value)
             own += nbytes
-            if large:
-                buffers |= large
+            if buffers:
+                entry.buffers = {**(entry.buffers or {}), **buffers}
         entry.nbytes = own
-        entry.buffers = buffers or None
-        total = own + sum(buffers.values())
+        total = own + (sum(entry.buffers.values()) if entry.buffers else 0)
         if total > self.max_bytes:
             return
         entry.value_of_keeping = (seconds + _LEAST_SECONDS) / total
@@ -100,10 +98,11 @@ class Cache:
     def _remember(self, key: bytes, entry: Entry) -> None:
         self._entries[key] = entry
         self._nbytes += entry.nbytes
-        for identity, nbytes in (entry.buffers or {}).items():
-            holders = self._shared.get(identity, 0)
-            self._shared[identity] = holders + 1
-            self._nbytes += 0 if holders else nbytes
+        if entry.buffers:
+            for identity, nbytes in entry.buffers.items():
+                holders = self._shared.get(identity, 0)
+                self._shared[identity] = holders + 1
+                self._nbytes += 0 if holders else nbytes
         entry.priority = self._clock + entry.value_of_keeping
         heapq.heappush(self._heap, (entry.priority, next(self._numbers), key, entry))
 

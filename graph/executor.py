@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from graph.cache import Cache
+from graph.collecting import collection_paused
 from graph.context import Flag, Services
 from graph.errors import WorkflowError
 from graph.events import Event, RunResult
 from graph.folders import Folders
 from graph.registry import Registry
 from graph.run import Run, Surroundings
-from graph.validate import check
+from graph.validation import check
 from graph.workflow import Workflow
 
 
@@ -49,9 +50,6 @@ class Executor:
 
         Raises WorkflowError, with every fault, when the workflow cannot run; nothing has been run then.
         """
-        checked = check(workflow, self.registry, self.folders, targets=targets)
-        if checked.blocking:
-            raise WorkflowError(checked.blocking)
         around = Surroundings(
             self.registry,
             self.folders,
@@ -61,4 +59,9 @@ class Executor:
             on_event,
             extra if extra is not None else {},
         )
-        return Run(workflow, checked, around).execute()
+        with collection_paused():
+            checked = check(workflow, self.registry, self.folders, targets=targets)
+            if checked.blocking:
+                raise WorkflowError(checked.blocking)
+            prepared = Run(workflow, checked, around)
+        return prepared.execute()

@@ -8,7 +8,7 @@ from typing import Any
 
 import networkx as nx
 
-from graph.binding import Bound
+from graph.binding import Bound, with_defaults
 from graph.cycles import order_and_cycles
 from graph.errors import GraphError, ValueRefused
 from graph.folders import Folders
@@ -82,7 +82,7 @@ class _Layer:
             near = self.registry.nearest(node.class_type)
             self.faults.append(f"{name}: there is no node class {shown(node.class_type)}{meant(near)}")
             return None
-        constants, links, tokens = dict(spec.defaults), dict[str, Link](), dict[str, bytes]()
+        given, links, tokens = dict[str, Any](), dict[str, Link](), dict[str, bytes]()
         for input_name in node.inputs.keys() - spec.ports.keys():
             self.faults.append(f"{name} ({spec.name}): it has no input {shown(input_name)}")
         for port in spec.inputs:
@@ -92,14 +92,13 @@ class _Layer:
                 if port.required:
                     self.faults.append(f"{name} ({spec.name}): input {port.name} is missing")
             elif type(reference) is Link:
-                constants.pop(port.name, None)
                 links[port.name] = reference
                 self.check_link(name, port, value)
             else:
-                constants[port.name] = self.constant(name, port, reference)
+                given[port.name] = self.constant(name, port, reference)
                 if type(reference) not in _PLAIN:
                     tokens[port.name] = token(self.parent_key, name, port.name)
-        return Bound(f"{self.prefix}{name}", spec, constants, links), tokens
+        return Bound(f"{self.prefix}{name}", spec, with_defaults(spec, given, links), links), tokens
 
     def reference(self, value: Any) -> Any:
         """A Link as the run knows it, or a value. A Lazy stands for the link it was made from."""

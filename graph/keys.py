@@ -27,6 +27,10 @@ class Keys:
     def __getitem__(self, node_id: str) -> bytes:
         return self._keys[node_id]
 
+    def forget(self, node_id: str) -> None:
+        """The key of this node is not asked for any more."""
+        self._keys.pop(node_id, None)
+
     def add(self, node: Bound, tokens: Mapping[str, bytes] | None = None) -> None:
         """Make the key of `node`, whose sources have theirs.
 

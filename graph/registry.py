@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any
 
@@ -51,6 +52,12 @@ class Registry(Mapping[str, NodeSpec]):
                 reason = f"the class id {spec.name!r} is taken already, by {known.where}; rename the node"
                 added.append(ImportProblem(spec.where, reason))
         return Registry(MappingProxyType(merged), self.problems + tuple(added))
+
+    def discover(self, *folders: Path, group: str | None = "weft.nodes") -> Registry:
+        """This registry with the nodes of installed packages and of custom_nodes folders; see graph.discover."""
+        from graph.discover import discover
+
+        return discover(self, folders, group=group)
 
     def nearest(self, name: str) -> str | None:
         """The class id that `name` is most likely a slip for."""

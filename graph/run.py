@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
+from graph.binding import Bound
 from graph.cache import Cache, Entry
 from graph.context import Context, Flag, Services
 from graph.errors import Cancelled, GraphError, ValueRefused
@@ -20,7 +21,7 @@ from graph.mapping import Items, calls, collect, merge_ui
 from graph.registry import Registry
 from graph.report import Report
 from graph.tasks import Plan, State, Task
-from graph.validate import Checked
+from graph.validation import Checked
 from graph.values import Link
 from graph.work import (
     Part,
@@ -73,6 +74,7 @@ class Run:
         self._io_in_flight = 0
         self._expansions = 0
         self._cancelled = False
+        self._found, _ = self._plan.want(checked.targets)
 
     def is_set(self) -> bool:
         """Whether the run is to stop."""
@@ -82,9 +84,8 @@ class Run:
         """Run everything that the targets need and the cache does not have."""
         began = time.perf_counter()
         plan, report, targets = self._plan, self._report, self._checked.targets
-        hits, _ = plan.want(targets)
         report.run_started(targets, len(plan.tasks))
-        self._tell_cached(hits)
+        self._tell_cached(self._found)
         with self._workers:
             self._work()
         status: Status = "cancelled" if self._cancelled else "failed" if report.errors else "success"
@@ -191,8 +192,10 @@ class Run:
         """All calls of a task have returned."""
         try:
             parts = [read_result(task.node.spec, result) for result in task.results]
-            if any(part.expansion is not None for part in parts):
+            if any(part.expansion for part in parts):
                 self._expand(task, parts)
+            elif task.count is None:
+                self._done(task, parts[0].outputs, parts[0].ui)
             else:
                 self._finish(task, parts)
         except GraphError as error:
@@ -203,6 +206,7 @@ class Run:
         plan, node, around = self._plan, task.node, self._around
         outputs: list[tuple[Any, ...]] = []
         wanted: list[str] = []
+        added: list[Bound] = []
         for index, part in enumerate(parts):
             outputs.append(part.outputs)
             if part.expansion is not None:
@@ -215,35 +219,33 @@ class Run:
                 for inner, tokens in laid.nodes:
                     self._keys.add(inner, tokens)
                     plan.add(inner, task.origin)
+                    added.append(inner)
                 outputs[-1] = laid.outputs
                 wanted.extend(inner.id for inner, _ in laid.nodes if inner.spec.output)
         sources = [output.node for given in outputs for output in given if type(output) is Link]
-        for source in sources:
-            plan.hold(source)
-        task.parts = [part._replace(outputs=given) for part, given in zip(parts, outputs, strict=True)]
+        task.parts = [Part(given, None, part.ui) for part, given in zip(parts, outputs, strict=True)]
         task.state = State.WAITING
         self._want([*wanted, *sources])
-        # Only now, with the sub-graph holding what it needs, may the inputs go: a loop keeps no more than one round's.
-        plan.let_go(task)
-        task.held = sources
+        plan.hand_over(task, added, sources)
         self._wait_for(task, [*wanted, *sources])
 
     def _finish(self, task: Task, parts: list[Part]) -> None:
         """All that a task's calls returned is there."""
-        plan, node = self._plan, task.node
         resolved = [self._resolved(task, part) for part in parts]
-        outputs = resolved[0] if task.count is None else collect(node.spec, resolved)
+        outputs = resolved[0] if task.count is None else collect(task.node.spec, resolved)
         shown = [part.ui for part in parts if part.ui is not None]
-        ui = merge_ui(shown) if shown else None
+        self._done(task, outputs, merge_ui(shown) if shown else None)
+
+    def _done(self, task: Task, outputs: tuple[Any, ...], ui: Mapping[str, Any] | None) -> None:
+        node_id = task.node.id
         self._report.finished(task, ui)
-        everything = self._report.ui.get(node.id) if task.origin == node.id else ui
-        self._around.cache.put(self._keys[node.id], outputs, everything, task.seconds)
-        plan.done(task, outputs)
+        # What an editor shows of a node's sub-graph, it shows again when the node itself comes from the cache.
+        everything = self._report.ui.get(node_id) if task.origin == node_id else ui
+        self._around.cache.put(self._keys[node_id], outputs, everything, task.seconds)
+        self._plan.done(task, outputs)
 
     def _resolved(self, task: Task, part: Part) -> tuple[Any, ...]:
         """The outputs of one call, those of a sub-graph taken from its nodes. Raises ValueRefused."""
-        if part.expansion is None:
-            return part.outputs
         values = self._plan.values
         outputs: list[Any] = []
         for output, given in zip(task.node.spec.outputs, part.outputs, strict=True):
@@ -263,7 +265,7 @@ class Run:
 
     def _wait_for(self, task: Task, wanted: list[str]) -> None:
         self._want(wanted)
-        if not self._plan.wait_for(task, wanted):
+        if not self._plan.wait_for(task, dict.fromkeys(wanted)):
             self._bury(task)
         elif not task.waiting:
             self._plan.make_ready(task)

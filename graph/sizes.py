@@ -8,17 +8,18 @@ from collections.abc import Mapping, Set
 from typing import Any
 
 _LARGE = 4096
-_PLAIN = frozenset({int, float, bool, str, bytes, type(None)})
+_NUMBERS = frozenset({int, float, bool, type(None)})
+_NO_BUFFERS: Mapping[int, int] = {}
 
 
-def measure(value: Any) -> tuple[int, dict[int, int]]:
+def measure(value: Any) -> tuple[int, Mapping[int, int]]:
     """The bytes of `value`: those that are its own, and those of each large buffer in it, by the buffer's identity.
 
     Several values may share a buffer; whoever adds them up counts it once. A class may say for itself what its values
     cost to keep, with an attribute `cache_nbytes`, when what they refer to is held elsewhere anyway.
     """
-    if type(value) in _PLAIN and not (isinstance(value, str | bytes) and len(value) >= _LARGE):
-        return sys.getsizeof(value), {}
+    if type(value) in _NUMBERS:
+        return sys.getsizeof(value), _NO_BUFFERS
     own = 0
     buffers: dict[int, int] = {}
     seen: set[int] = set()

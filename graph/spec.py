@@ -63,7 +63,7 @@ class NodeSpec:
     name: the class id in workflows. title: what an editor shows. output: whether runs start from it.
     io: whether it waits more than it computes, and so runs in a thread beside other nodes.
     named: whether its outputs come as a NamedTuple. context: the parameter that takes the Context, if any.
-    where: "file:line" of the function. The last five fields follow from the others, and are looked up often.
+    where: "file:line" of the function. The last six fields follow from the others, and are looked up often.
     """
 
     name: str
@@ -88,15 +88,17 @@ class NodeSpec:
     lazy: frozenset[str] = field(init=False, repr=False, compare=False)
     whole_lists: frozenset[str] = field(init=False, repr=False, compare=False)
     plain: bool = field(init=False, repr=False, compare=False)
+    fans_out: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         ports = {port.name: port for port in self.inputs}
         defaults = {port.name: port.default for port in self.inputs if not port.required}
         object.__setattr__(self, "ports", MappingProxyType(ports))
-        object.__setattr__(self, "defaults", MappingProxyType(defaults))
+        object.__setattr__(self, "defaults", defaults)
         object.__setattr__(self, "lazy", frozenset(port.name for port in self.inputs if port.lazy))
         object.__setattr__(self, "whole_lists", frozenset(port.name for port in self.inputs if port.is_list))
         object.__setattr__(self, "plain", not (self.lazy or self.whole_lists or self.context))
+        object.__setattr__(self, "fans_out", any(output.is_list for output in self.outputs))
 
 
 def attach(function: Callable[..., Any], spec: NodeSpec) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import Any
 
@@ -47,15 +47,21 @@ class Task:
         self.results: list[Any] = []
         self.count: int | None = None
         self.parts: list[Part] | None = None
-        self.held: list[str] = []
+        self.held: Sequence[str] = ()
         self.holds_links = False
         self.seconds = 0.0
+
+    def clear(self) -> None:
+        """Let go of what was only needed to call the node."""
+        self.inputs = None
+        self.results.clear()
 
 
 class Plan:
     """All tasks of a run, and the values that are still needed.
 
-    A value is kept while a task that is linked to it is not done, and to the end if it is a target's.
+    A value is kept while a task that is linked to it is not done, and to the end if it is a target's. A node of a
+    sub-graph is forgotten with its value, so a loop does not grow with its rounds.
     `ready` is a stack: what became ready last runs first. `beside` holds the ready IO and async nodes, in order.
     """
 
@@ -75,6 +81,21 @@ class Plan:
         """A node of a sub-graph, which may be asked for from now on."""
         self.nodes[node.id] = node
         self._origins[node.id] = origin
+
+    def hand_over(self, task: Task, added: Iterable[Bound], sources: Iterable[str]) -> None:
+        """A task whose sub-graph of `added` nodes is wanted by now keeps `sources` in place of its own inputs.
+
+        It also keeps what those nodes are linked to that are not wanted yet, and may be when a lazy input is asked for.
+        """
+        held = [*sources]
+        for node in added:
+            if node.id not in self.tasks and node.id not in self.values:
+                held.extend(link.node for link in node.links.values())
+        for node_id in held:
+            self.hold(node_id)
+        self.let_go(task)
+        task.held = held
+        task.clear()
 
     def origin(self, node_id: str) -> str:
         """The workflow's own node that this one is, or is part of."""
@@ -116,10 +137,10 @@ class Plan:
         else:
             self.ready.append(task)
 
-    def wait_for(self, task: Task, sources: Iterable[str]) -> bool:
+    def wait_for(self, task: Task, sources: dict[str, None]) -> bool:
         """Let `task` wait for these nodes, which are wanted already. False if one of them has failed."""
         alive = True
-        for source in dict.fromkeys(sources):
+        for source in sources:
             if source not in self.values:
                 feeding = self.tasks[source]
                 alive = alive and feeding.state is not State.DEAD
@@ -133,29 +154,31 @@ class Plan:
 
     def let_go(self, task: Task) -> None:
         """The task needs none of the values it has been keeping."""
-        held, task.held = task.held, []
         if task.holds_links:
             task.holds_links = False
-            held.extend(link.node for link in task.node.links.values())
-        for node_id in held:
-            left = self._uses[node_id] - 1
-            self._uses[node_id] = left
-            if not left and node_id not in self._targets:
-                self.values.pop(node_id, None)
+            for link in task.node.links.values():
+                self._drop(link.node)
+        if task.held:
+            for node_id in task.held:
+                self._drop(node_id)
+            task.held = ()
 
     def done(self, task: Task, outputs: tuple[Any, ...]) -> None:
         """The task has its outputs; tasks that waited for nothing else are ready."""
         node_id = task.node.id
         task.state = State.DONE
-        task.inputs, task.results, task.parts = {}, [], None
+        task.parts = None
+        task.clear()
         if self._uses.get(node_id) or node_id in self._targets:
             self.values[node_id] = outputs
+        else:
+            self._forget(node_id)
         self.let_go(task)
-        users, task.users = task.users, []
-        for user in reversed(users):
+        for user in reversed(task.users):
             user.waiting -= 1
             if not user.waiting and user.state is State.WAITING:
                 self.make_ready(user)
+        task.users.clear()
 
     def dead(self, task: Task) -> list[Task]:
         """The task will never have outputs, and neither will what waits for it. Returns all that died now."""
@@ -165,17 +188,31 @@ class Plan:
             current = pending.pop()
             if current.state is not State.DEAD:
                 current.state = State.DEAD
-                current.inputs, current.results, current.parts = {}, [], None
+                current.parts = None
+                current.clear()
                 self.let_go(current)
                 died.append(current)
                 pending.extend(current.users)
-                current.users = []
+                current.users.clear()
         return died
 
+    def _drop(self, node_id: str) -> None:
+        left = self._uses[node_id] - 1
+        self._uses[node_id] = left
+        if not left and node_id not in self._targets and self.values.pop(node_id, None) is not None:
+            self._forget(node_id)
+
+    def _forget(self, node_id: str) -> None:
+        """A node of a sub-graph whose value nobody will ask for again."""
+        if node_id in self._origins:
+            del self._origins[node_id], self.nodes[node_id]
+            self._uses.pop(node_id, None)
+            self.tasks.pop(node_id, None)
+            self._keys.forget(node_id)
+
     def _connect(self, task: Task) -> bool:
-        node = task.node
-        lazy = node.spec.lazy
+        lazy, links = task.node.spec.lazy, task.node.links
         task.holds_links = True
-        for link in node.links.values():
+        for link in links.values():
             self.hold(link.node)
-        return self.wait_for(task, [link.node for name, link in node.links.items() if name not in lazy])
+        return self.wait_for(task, {link.node: None for name, link in links.items() if name not in lazy})

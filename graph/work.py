@@ -144,9 +144,9 @@ async def await_all(
 def read_result(spec: NodeSpec, result: Any) -> Part:
     """What a call returned, as outputs in their declared order. Raises ValueRefused if it is not what was declared."""
     ui = None
-    if type(result) is Shown:
+    if isinstance(result, Shown):
         ui, result = result.ui, result.value
-    if type(result) is Expansion:
+    if isinstance(result, Expansion):
         return Part((), result, ui)
     outputs = spec.outputs
     if spec.named:
@@ -162,7 +162,7 @@ def read_result(spec: NodeSpec, result: Any) -> Part:
         values = ()
     else:
         raise ValueRefused(f"it returned {described(result)}, where nothing was declared")
-    if any(output.is_list for output in outputs):
+    if spec.fans_out:
         values = tuple(fan_out(output, value) for output, value in zip(outputs, values, strict=True))
     return Part(values, None, ui)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import networkx as nx
 
+from graph.collecting import collection_paused
 from graph.errors import Fault, WorkflowError
 from graph.ports import nearest
 from graph.spec import spec_of
@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     from graph.registry import Registry
 
 _NOTHING: Mapping[str, Any] = {}
+_TEXT = frozenset({str})
 # "is_changed" is what another program's cache leaves in the prompts it saves; it means nothing anywhere else.
 _NODE_KEYS = frozenset({"class_type", "inputs", "_meta", "is_changed"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Node:
     """One node of a workflow.
 
@@ -64,7 +65,11 @@ class Workflow:
         for which `registry` says which widget value belongs to which input. Raises WorkflowError when the whole cannot
         be read; what is wrong with a single node is kept for `validate`.
         """
-        document = parse(source) if isinstance(source, str | bytes) else source
+        with collection_paused():
+            return cls._read(parse(source) if isinstance(source, str | bytes) else source, registry)
+
+    @classmethod
+    def _read(cls, document: Any, registry: Registry | None) -> Workflow:
         if not isinstance(document, Mapping):
             raise unreadable(
                 f"it is {shown(document)}, where an object of nodes by their ids was expected", document
@@ -102,8 +107,7 @@ class Workflow:
         changed = replace(node, inputs={**node.inputs, name: value})
         return replace(self, nodes={**self.nodes, node_id: changed})
 
-    @cached_property
-    def graph(self) -> nx.DiGraph[str]:
+    def to_graph(self) -> nx.DiGraph[str]:
         """Which node feeds which, links to nodes that do not exist left out."""
         graph: nx.DiGraph[str] = nx.DiGraph()
         nodes = self.nodes
@@ -139,13 +143,9 @@ def unreadable(reason: str, found: Any) -> WorkflowError:
     return WorkflowError([Fault("invalid_json", f"The workflow cannot be read: {reason}.", found=found)])
 
 
-def read_inputs(inputs: Mapping[Any, Any]) -> dict[str, Any]:
-    """Inputs with each well-formed link as a Link. A list that is no link stays a list, for `validate` to report."""
-    return {name: _link_or_value(value) for name, value in inputs.items()}
-
-
-def _link_or_value(value: Any) -> Any:
-    if type(value) is not list or len(value) != 2:
+def _link_or_value(value: list[Any]) -> Any:
+    """A well-formed link as a Link. A list that is none stays a list, for `validate` to report."""
+    if len(value) != 2:
         return value
     source, output = value
     if type(output) is not int or type(source) not in (str, int):
@@ -169,7 +169,7 @@ def _read_nodes(document: Mapping[Any, Any]) -> Workflow:
 
 
 def _read_node(node_id: str, value: Any, faults: list[Fault]) -> Node:
-    if not isinstance(value, Mapping):
+    if not _is_object(value):
         _fault(faults, node_id, "invalid_prompt", value, 'an object with "class_type" and "inputs"')
         return Node("")
     class_type, inputs, meta = value.get("class_type"), value.get("inputs", _NOTHING), value.get("_meta")
@@ -178,16 +178,21 @@ def _read_node(node_id: str, value: Any, faults: list[Fault]) -> Node:
             faults, node_id, "missing_node_type", class_type, 'the name of a node class as its "class_type"'
         )
         class_type = ""
-    if not isinstance(inputs, Mapping):
+    if not _is_object(inputs):
         _fault(faults, node_id, "invalid_prompt", inputs, 'an object as its "inputs"')
         inputs = _NOTHING
-    elif not all(type(name) is str for name in inputs):
+    elif not _TEXT.issuperset(map(type, inputs)):
         _fault(faults, node_id, "invalid_prompt", list(inputs), 'texts as the names of its "inputs"')
         inputs = {name: value for name, value in inputs.items() if isinstance(name, str)}
     extra = _NOTHING
     if len(value) > 3 or not value.keys() <= _NODE_KEYS:
         extra = {name: item for name, item in value.items() if name not in _NODE_KEYS}
-    return Node(class_type, read_inputs(inputs), meta if isinstance(meta, Mapping) else _NOTHING, extra)
+    read = {name: _link_or_value(item) if type(item) is list else item for name, item in inputs.items()}
+    return Node(class_type, read, meta if _is_object(meta) else _NOTHING, extra)
+
+
+def _is_object(value: Any) -> bool:
+    return type(value) is dict or isinstance(value, Mapping)
 
 
 def _fault(faults: list[Fault], node_id: str, kind: str, found: Any, expected: str) -> None:

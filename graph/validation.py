@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from graph.binding import Bound, bind_constant
+from graph.binding import Bound, bind_constant, with_defaults
 from graph.cycles import order_and_cycles
 from graph.errors import Fault, Problem
 from graph.folders import Folders
@@ -51,11 +51,13 @@ def check(
 ) -> Checked:
     """Validate a workflow and bind its nodes' inputs, in time linear in nodes and links."""
     checker = _Checker(workflow, registry, folders)
-    bound = {
-        node_id: checker.bind(node_id, node, registry.specs[node.class_type])
-        for node_id, node in workflow.nodes.items()
-        if checker.is_known(node_id, node)
-    }
+    bound: dict[str, Bound] = {}
+    for node_id, node in workflow.nodes.items():
+        spec = checker.specs.get(node.class_type)
+        if spec is not None:
+            bound[node_id] = checker.bind(node_id, node, spec)
+        elif node.class_type:
+            checker.unknown(node_id, node)
     order = checker.order()
     checker.check_variables(order, bound)
     chosen = checker.targets(targets)
@@ -92,25 +94,23 @@ class _Checker:
     registry: Registry
     folders: Folders
     faults: list[Fault] = field(init=False)
+    specs: dict[str, NodeSpec] = field(init=False)
     suggestions: int = 0
 
     def __post_init__(self) -> None:
         self.faults = list(self.workflow.faults)
+        self.specs = dict(self.registry.specs)
 
-    def is_known(self, node_id: str, node: Node) -> bool:
-        if node.class_type in self.registry.specs:
-            return True
-        if node.class_type:
-            near = self.nearest(node.class_type, self.registry.specs)
-            message = (
-                f"{place(node_id, None, node.title)}: there is no node class {shown(node.class_type)}.{meant(near)} "
-                "A class of a custom node needs that node installed."
-            )
-            self.add("missing_node_type", node_id, message, None, node.class_type, "a known node class", near)
-        return False
+    def unknown(self, node_id: str, node: Node) -> None:
+        near = self.nearest(node.class_type, self.specs)
+        message = (
+            f"{place(node_id, None, node.title)}: there is no node class {shown(node.class_type)}.{meant(near)} "
+            "A class of a custom node needs that node installed."
+        )
+        self.add("missing_node_type", node_id, message, None, node.class_type, "a known node class", near)
 
     def bind(self, node_id: str, node: Node, spec: NodeSpec) -> Bound:
-        constants = dict(spec.defaults)
+        given: dict[str, Any] = {}
         links: dict[str, Link] = {}
         inputs, known = node.inputs, 0
         for port in spec.inputs:
@@ -120,16 +120,15 @@ class _Checker:
                 if port.required:
                     self.missing(node_id, node, port)
             elif type(value) is Link:
-                constants.pop(port.name, None)
                 links[port.name] = value
                 self.check_link(node_id, node, port, value)
             else:
-                constants[port.name], problem = bind_constant(port, value, self.folders)
+                given[port.name], problem = bind_constant(port, value, self.folders)
                 if problem is not None:
                     self.refuse(node_id, node, port.name, value, problem)
         if known < len(inputs):
             self.check_unknown(node_id, node, spec)
-        return Bound(node_id, spec, constants, links)
+        return Bound(node_id, spec, with_defaults(spec, given, links), links)
 
     def missing(self, node_id: str, node: Node, port: Port) -> None:
         expected = f"a value or a link of type {port.socket}"
@@ -143,7 +142,7 @@ class _Checker:
             near = self.nearest(link.node, self.workflow.nodes)
             self.refuse(node_id, node, port.name, link, Problem("bad_linked_input", expected, near))
             return
-        spec = self.registry.specs.get(source.class_type)
+        spec = self.specs.get(source.class_type)
         if spec is None:
             return
         if not 0 <= link.output < len(spec.outputs):
@@ -157,7 +156,7 @@ class _Checker:
 
     def mistyped(self, node_id: str, node: Node, port: Port, link: Link, socket: str) -> None:
         source = self.workflow.nodes[link.node]
-        outputs = self.registry.specs[source.class_type].outputs
+        outputs = self.specs[source.class_type].outputs
         fitting = [
             output.name for output in outputs if output.socket != ANY and fits(output.socket, port.socket)
         ]
@@ -214,7 +213,7 @@ class _Checker:
 
     def order(self) -> list[str]:
         """All nodes that no cycle keeps out, in topological order. Each cycle is a fault."""
-        order, cycles = order_and_cycles(self.workflow.graph)
+        order, cycles = order_and_cycles(self.workflow.to_graph())
         for cycle in cycles:
             node = self.workflow.nodes[cycle[0]]
             names = [f"{step} ({self.workflow.nodes[step].class_type})" for step in (*cycle, cycle[0])]
@@ -237,6 +236,9 @@ class _Checker:
 
     def check_variables(self, order: Iterable[str], bound: dict[str, Bound]) -> None:
         """Check the links of outputs whose type is that of an input: a node that hands anything on."""
+        specs = {id(node.spec): node.spec for node in bound.values()}
+        if not any(output.variable for spec in specs.values() for output in spec.outputs):
+            return
         types: dict[tuple[str, str], str] = {}
         for node_id in order:
             node = bound.get(node_id)
@@ -265,7 +267,7 @@ class _Checker:
         return bound[link.node].spec.outputs[link.output].variable is not None
 
     def targets(self, targets: Iterable[str] | None) -> tuple[str, ...]:
-        nodes, specs = self.workflow.nodes, self.registry.specs
+        nodes, specs = self.workflow.nodes, self.specs
         if targets is not None:
             chosen = tuple(dict.fromkeys(targets))
             for node_id in chosen:
