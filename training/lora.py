@@ -6,13 +6,11 @@ Low-rank adaptation: Hu et al. 2021, eq. 3, for convolutions as well as linear l
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from diffusion.config import UNetConfig
@@ -21,6 +19,7 @@ from training.attention import blockwise
 from training.drawing import Mixture
 from training.drawing.styles import STYLES
 from training.examples import token_ids
+from training.files import write_tensors
 from training.loop import Logbook, Plan, generator, train
 from training.networks import TINY, load_networks
 from training.optimiser import Rates
@@ -127,12 +126,6 @@ def save_lora(weights: Mapping[str, Tensor], config: UNetConfig, rank: int, path
     for key, value in weights.items():
         module, role, _ = key.removeprefix("unet.").rsplit(".", 2)
         name = "lora_unet_" + theirs[module].replace(".", "_")
-        tensors[f"{name}.lora_{role}.weight"] = value.detach().half().contiguous()
+        tensors[f"{name}.lora_{role}.weight"] = value.half()
         tensors[f"{name}.alpha"] = torch.tensor(float(rank), dtype=torch.float16)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    save_file(
-        tensors, temporary, {"format": "pt", "ss_network_dim": str(rank), "ss_network_alpha": str(rank)}
-    )
-    os.chmod(temporary, 0o644)
-    temporary.replace(path)
+    write_tensors(path, tensors, {"format": "pt", "ss_network_dim": str(rank), "ss_network_alpha": str(rank)})

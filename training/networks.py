@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from diffusion.config import TextConfig, UNetConfig, VAEConfig
@@ -18,6 +16,7 @@ from diffusion.text_encoder import TextEncoder
 from diffusion.tokenizer import Tokenizer
 from diffusion.unet import UNet
 from diffusion.vae import Autoencoder
+from training.files import write_tensors
 
 PREFIXES = {
     "unet": "model.diffusion_model.",
@@ -118,16 +117,9 @@ def save_networks(networks: Networks, path: Path) -> None:
     weights: dict[str, Tensor] = {}
     for name, module in networks.parts().items():
         for key, value in module.state_dict().items():
-            weights[PREFIXES[name] + key] = value.detach().half().contiguous()
+            weights[PREFIXES[name] + key] = value.half()
     metadata = {"format": "pt", "weft.facts": json.dumps(_facts(networks))}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    save_file(weights, temporary, metadata)
-    if temporary.stat().st_size > LARGEST_FILE:
-        temporary.unlink()
-        raise ValueError(f"{path} would be larger than {LARGEST_FILE} bytes; make the networks smaller")
-    os.chmod(temporary, 0o644)
-    temporary.replace(path)
+    write_tensors(path, weights, metadata, largest=LARGEST_FILE)
 
 
 def _facts(networks: Networks) -> dict[str, object]:

@@ -64,6 +64,7 @@ def test_every_stage_moved_its_weights(made: Path) -> None:
         assert torch.equal(file[key], trained.half())
 
 
+@pytest.mark.slow
 def test_a_stage_that_is_lost_is_made_again_alone(made: Path) -> None:
     before = (made / "toy.safetensors").read_bytes()
     latents = made / "work" / "latents" / "000000.pt"
@@ -105,8 +106,9 @@ def test_folding_evens_out_the_latents_and_changes_no_picture() -> None:
     assert scaled.mean((0, 2, 3)).abs().max() < 0.05
     assert scaled.std().item() == pytest.approx(1, abs=0.05)
     torch.testing.assert_close(redrawn, drawn, rtol=1e-3, atol=1e-3)
-    spread_before, spread_after = (0.5 * before).exp() / mean.std(), (0.5 * after).exp() / folded.std()
-    assert (spread_after / spread_before - 1).abs().max() < 0.1, "noise grows with the latents"
+    growth = (folded[:, :, 1:] - folded[:, :, :-1]).std() / (mean[:, :, 1:] - mean[:, :, :-1]).std()
+    noise_growth = (0.5 * (after - before)).exp()
+    assert (noise_growth / growth - 1).abs().max() < 0.01, "noise grows as the latents do"
 
 
 def test_networks_survive_the_file(tmp_path: Path) -> None:
