@@ -29,10 +29,11 @@ class Arguments:
 
 def parse(argv: Sequence[str] | None = None) -> Arguments:
     """Read `argv` (by default the process's own). Ends the process with code 2 and a usage line when it is wrong."""
-    parsed: dict[str, Any] = vars(_parser().parse_args(argv))
-    return Arguments(
-        **{name: tuple(value) if isinstance(value, list) else value for name, value in parsed.items()}
-    )
+    given: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in vars(_parser().parse_args(argv)).items()
+    }
+    return Arguments(**given)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -49,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
         "--validate", type=Path, metavar="FILE", help="check a workflow, name every fault, run nothing"
     )
     actions.add_argument(
-        "--nodes", nargs="?", const="", metavar="NAME", help="list the nodes, or explain one of them"
+        "--nodes", nargs="?", const="", metavar="NAME", help="list the nodes, or explain one of them, or all"
     )
     _add_workflow_options(parser)
     _add_folder_options(parser)

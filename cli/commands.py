@@ -11,10 +11,11 @@ from diffusion.placement import choose_placement
 from diffusion.runtime import Runtime
 from graph import Executor, Fault, Folders, Registry, RunResult, Services, Workflow, WorkflowError, validate
 from graph.context import Flag
+from graph.discover import discover
+from graph.docs import document, document_all
 from nodes import REGISTRY
 
 DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
-HOME = Path(__file__).resolve().parent.parent
 
 
 def run_file(arguments: Arguments, path: Path, cancel: Flag) -> int:
@@ -57,29 +58,48 @@ def validate_file(arguments: Arguments, path: Path) -> int:
 def explain_nodes(arguments: Arguments) -> int:
     """Print the list of nodes, or the documentation of one."""
     registry = _registry(arguments)
-    from graph.docs import node_docs, node_list
-
     if not arguments.nodes:
-        print(node_list(registry))
+        print(_node_list(registry))
+        return DONE
+    if arguments.nodes == "all":
+        print(document_all(registry), end="")
         return DONE
     if arguments.nodes not in registry:
         close = registry.nearest(arguments.nodes)
         return _refuse(
             f"there is no node {arguments.nodes!r}" + (f"; did you mean {close!r}?" if close else "")
         )
-    print(node_docs(registry[arguments.nodes]))
+    print(document(registry[arguments.nodes]))
     return DONE
 
 
 def _registry(arguments: Arguments) -> Registry:
-    registry = REGISTRY
+    registry = discover(REGISTRY, (*arguments.custom_nodes, _home() / "custom_nodes"))
     for problem in registry.problems:
         print(f"Nodes from {problem.source} could not be loaded:\n{problem.reason}", file=sys.stderr)
     return registry
 
 
+def _home() -> Path:
+    """The project's own folder when Weft runs from a checkout, else the folder it is called from."""
+    checkout = Path(__file__).resolve().parent.parent
+    return checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
+
+
+def _node_list(registry: Registry) -> str:
+    lines = []
+    for category in sorted({spec.category for spec in registry.values()}):
+        lines.append(category)
+        lines += [
+            f"  {name:<28} {spec.description.splitlines()[0]}"
+            for name, spec in sorted(registry.items())
+            if spec.category == category
+        ]
+    return "\n".join(lines)
+
+
 def _folders(arguments: Arguments) -> Folders:
-    home = HOME if (HOME / "pyproject.toml").is_file() else Path.cwd()
+    home = _home()
     return Folders(
         models=(*arguments.models, home / "models"),
         input=arguments.input_directory or home / "input",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from diffusion.config import TextConfig, UNetConfig, VAEConfig
 from diffusion.patches import WeightPatch
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from diffusion.tokenizer import Tokenizer
 
 
+_HELD_ELSEWHERE = 0
+"""What a cache of results should count these as: their weights are mapped files, and the runtime holds the networks."""
+
+
 @dataclass(frozen=True, eq=False)
 class Model:
     """A UNet to be: its weights, the patches upon them, and the runtime that makes the network when one is needed."""
@@ -22,6 +26,7 @@ class Model:
     config: UNetConfig
     runtime: Runtime
     patches: tuple[WeightPatch, ...] = ()
+    cache_nbytes: ClassVar[int] = _HELD_ELSEWHERE
 
     def patched(self, patch: WeightPatch) -> Model:
         """This model with one more weight patch on top. Copies no weights."""
@@ -41,6 +46,7 @@ class Clip:
     runtime: Runtime
     patches: tuple[WeightPatch, ...] = ()
     layer: int = -1
+    cache_nbytes: ClassVar[int] = _HELD_ELSEWHERE
 
     def patched(self, patch: WeightPatch) -> Clip:
         """This encoder with one more weight patch on top. Copies no weights."""
@@ -54,3 +60,4 @@ class Vae:
     weights: Weights
     config: VAEConfig
     runtime: Runtime
+    cache_nbytes: ClassVar[int] = _HELD_ELSEWHERE

@@ -13,7 +13,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from diffusion.types import Image, Mask
 
-MAX_PIXELS = 16384 * 8192
+MAX_PIXELS = 178_956_970
+"""In all frames together. Pillow refuses a single frame of more by itself."""
 _NO_ALPHA_MASK_SIZE = 64
 
 
@@ -55,7 +56,9 @@ def _frames(path: Path) -> list[Pillow.Image]:
         raise ValueError(
             f"{path.name} is no picture that can be read: use PNG, JPEG, WEBP, GIF, BMP or TIFF."
         ) from error
-    except (OSError, SyntaxError, EOFError, Pillow.DecompressionBombError) as error:
+    except Pillow.DecompressionBombError as error:
+        raise ValueError(f"{path.name} has more than {MAX_PIXELS} pixels: scale it down.") from error
+    except (OSError, SyntaxError, EOFError) as error:
         raise ValueError(f"{path.name} is damaged or cut short ({error}): save it anew.") from error
 
 
