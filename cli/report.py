@@ -58,6 +58,8 @@ class TerminalReport:
             self._bars[node] = bar
         bar.total = total
         bar.update(done - bar.n)
+        if done >= total:
+            bar.refresh()
 
     def _line(self, node: str, text: str) -> None:
         bar = self._bars.pop(node, None)
