@@ -8,16 +8,17 @@ import torch
 from torch import Tensor
 
 from diffusion.config import LATENT_SCALE, UNetConfig
-from diffusion.guidance import CFG
+from diffusion.sampling.guidance import CFG
 from diffusion.model import Model
-from diffusion.noise import initial_noise
+from diffusion.sampling.noise import initial_noise
+from diffusion.placement import Placement
 from diffusion.runtime import Runtime
-from diffusion.sample import sample, sample_custom
-from diffusion.samplers import SAMPLER_NAMES, SAMPLERS
-from diffusion.schedule import SCHEDULER_NAMES, stable_diffusion_schedule
+from diffusion.sampling.sample import sample, sample_custom
+from diffusion.sampling.samplers import SAMPLER_NAMES, SAMPLERS
+from diffusion.sampling.schedule import SCHEDULER_NAMES, stable_diffusion_schedule
 from diffusion.types import Cond, Conditioning, Latent
-from diffusion.unet import UNet
-from tests.diffusion.reference import random_weights
+from diffusion.networks.unet import UNet
+from tests.diffusion.reference import random_weights, relative_error
 
 CONFIG = UNetConfig(
     channels=(32, 64), attention=(True, False), blocks=1, context_dim=16, num_heads=2, norm_groups=8
@@ -199,6 +200,13 @@ def test_previews_are_in_the_vaes_scale() -> None:
     torch.testing.assert_close(previews[-1], samples, rtol=1e-4, atol=1e-3)
 
 
+def test_half_precision_is_the_networks_own_affair() -> None:
+    halved = replace(MODEL, runtime=Runtime(Placement(dtype=torch.bfloat16)))
+    samples = run(model=halved)
+    assert samples.dtype == torch.float32
+    assert relative_error(samples, run()) < 0.02
+
+
 def test_inputs_are_not_written_to() -> None:
     latent, positive = _latent(), _text(1)
     run(latent, positive=positive)
@@ -247,14 +255,23 @@ def test_what_does_not_fit_is_said(changes: dict[str, Any], message: str) -> Non
         run(**changes)
 
 
-@pytest.mark.parametrize("sigmas", [[1.0, 0.0, 0.0], [float("nan"), 0.0], [-1.0, 0.0], [[1.0, 0.0]]])
-def test_levels_that_make_no_sense_are_refused(sigmas: list[float]) -> None:
-    with pytest.raises(ValueError, match="sigmas"):
+@pytest.mark.parametrize(
+    ("sigmas", "batch", "message"),
+    [
+        ([1.0, 0.0, 0.0], 1, "sigmas"),
+        ([float("nan"), 0.0], 1, "sigmas"),
+        ([-1.0, 0.0], 1, "sigmas"),
+        ([[1.0, 0.0]], 1, "sigmas"),
+        ([1.0, 0.0], 2, "make the noise for this latent"),
+    ],
+)
+def test_parts_that_make_no_sense_are_refused(sigmas: list[float], batch: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         sample_custom(
             CFG(MODEL, _text(1), _text(2), 1.0),
             SAMPLERS["euler"],
             torch.tensor(sigmas),
-            noise=torch.zeros(1, 4, 8, 8),
+            noise=torch.zeros(batch, 4, 8, 8),
             latent=_latent(),
             seed=0,
         )

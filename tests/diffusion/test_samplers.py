@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffusion.samplers import SAMPLER_NAMES, SAMPLERS, Step, run_steps
-from diffusion.samplers.steps import ancestral_split
+from diffusion.sampling.samplers import SAMPLER_NAMES, SAMPLERS, Step, run_steps
+from diffusion.sampling.samplers.steps import ancestral_split
 from tests.diffusion.toys import MEAN, SPREAD, curved, gaussian, gaussian_flow, run, start
 
 LEVELS = [14.6, 9.0, 5.0, 2.5, 1.2, 0.6, 0.2, 0.0]
@@ -183,8 +183,8 @@ def test_churned_euler_is_the_papers_algorithm() -> None:
             draw = torch.randn(x.shape, generator=generator, dtype=torch.float64)
             expected = expected + 1.003 * math.sqrt(raised**2 - sigma**2) * draw
         expected = expected + _slope(expected, raised) * (after - raised)
-    options = {"s_churn": 4.0, "s_tmin": 0.5, "s_tmax": 10.0, "s_noise": 1.003}
-    torch.testing.assert_close(run("euler", LEVELS, x=x, seed=3, **options), expected)
+    found = run("euler", LEVELS, x=x, seed=3, s_churn=4.0, s_tmin=0.5, s_tmax=10.0, s_noise=1.003)
+    torch.testing.assert_close(found, expected)
 
 
 def test_lms_of_order_one_is_euler() -> None:

@@ -1,11 +1,13 @@
 """DDIM and PLMS, which were published in other variables, against diffusers and the original script's formulas."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
-from diffusion.samplers import SAMPLERS
-from diffusion.schedule import stable_diffusion_schedule
+from diffusion.sampling.samplers import SAMPLERS
+from diffusion.sampling.schedule import sampling_sigmas, stable_diffusion_schedule
 from tests.diffusion.toys import curved, run, start
 
 SD = stable_diffusion_schedule()
@@ -62,8 +64,6 @@ def test_plms_is_the_original_loop(last: float) -> None:
 
 
 def test_ddim_uniform_drives_plms_over_the_originals_timesteps() -> None:
-    from diffusion.schedule import sampling_sigmas
-
     sigmas = sampling_sigmas(SD, "ddim_uniform", steps=20)
     torch.testing.assert_close(
         sigmas.double(), torch.tensor(_levels(0.0), dtype=torch.float64), rtol=1e-6, atol=0
@@ -75,7 +75,7 @@ def test_ddim_uniform_drives_plms_over_the_originals_timesteps() -> None:
 def test_plms_agrees_with_diffusers() -> None:
     from diffusers import PNDMScheduler
 
-    theirs = PNDMScheduler(**BETAS, skip_prk_steps=True, set_alpha_to_one=False, steps_offset=1)
+    theirs: Any = PNDMScheduler(**BETAS, skip_prk_steps=True, set_alpha_to_one=False, steps_offset=1)
     theirs.set_timesteps(20)
     scaled = start()
     x = scaled * (1 + _levels(0.0)[0] ** 2) ** 0.5
@@ -89,7 +89,7 @@ def test_plms_agrees_with_diffusers() -> None:
 def test_ddim_agrees_with_diffusers(eta: float) -> None:
     from diffusers import DDIMScheduler
 
-    theirs = DDIMScheduler(**BETAS, clip_sample=False, set_alpha_to_one=True, steps_offset=1)
+    theirs: Any = DDIMScheduler(**BETAS, clip_sample=False, set_alpha_to_one=True, steps_offset=1)
     theirs.set_timesteps(20)
     scaled = start()
     x = scaled * (1 + _levels(0.0)[0] ** 2) ** 0.5
