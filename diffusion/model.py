@@ -11,7 +11,7 @@ from diffusion.types import Weights
 
 if TYPE_CHECKING:
     from diffusion.runtime import Runtime
-    from diffusion.tokenizer import Tokenizer
+    from diffusion.text.tokenizer import Tokenizer
 
 
 _HELD_ELSEWHERE = 0

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from diffusion.model import Clip, Model, Vae
+from diffusion.networks.unet import UNet
+from diffusion.networks.vae import Autoencoder
 from diffusion.patches import WeightPatch, patched_weight, touching
 from diffusion.placement import Placement
-from diffusion.text_encoder import TextEncoder
+from diffusion.text.text_encoder import TextEncoder
 from diffusion.types import Weights
-from diffusion.unet import UNet
-from diffusion.vae import Autoencoder
 
 Network = TypeVar("Network", bound=nn.Module)
 

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from typing import Annotated
 
-from diffusion.encode import encode
 from diffusion.model import Clip
+from diffusion.text.encode import encode
 from diffusion.types import Conditioning
 from graph import Range, Text, node
 

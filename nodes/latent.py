@@ -7,7 +7,7 @@ import torch
 
 from diffusion.codec import decode_latent, encode_image
 from diffusion.config import LATENT_CHANNELS, LATENT_DOWNSCALE
-from diffusion.latent_file import latent_bytes, read_latent
+from diffusion.files.latent_file import latent_bytes, read_latent
 from diffusion.model import Vae
 from diffusion.types import Image, Latent, Mask
 from graph import QUIET, Context, File, Range, Shown, node

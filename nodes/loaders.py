@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
-from diffusion.checkpoint import load_checkpoint, load_diffusers, load_vae
-from diffusion.lora import apply_lora, read_lora
+from diffusion.checkpoints.checkpoint import load_checkpoint, load_diffusers, load_vae
+from diffusion.lora.apply import apply_lora
+from diffusion.lora.read import read_lora
 from diffusion.model import Clip, Model, Vae
 from diffusion.runtime import Runtime
 from graph import QUIET, Context, File, Range, node

@@ -6,9 +6,9 @@ from typing import Annotated
 from torch import Tensor
 
 from diffusion.model import Model
-from diffusion.sample import sample
-from diffusion.samplers import SAMPLERS
-from diffusion.schedule import SCHEDULERS
+from diffusion.sampling.sample import sample
+from diffusion.sampling.samplers import SAMPLERS
+from diffusion.sampling.schedule import SCHEDULERS
 from diffusion.types import Conditioning, Latent
 from graph import QUIET, Choice, Context, Range, Seed, node
 

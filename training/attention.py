@@ -1,4 +1,4 @@
-"""Attention for training on a processor: the same numbers as diffusion.attention, worked off block by block.
+"""Attention for training on a processor: the same numbers as diffusion.networks.attention, worked off block by block.
 
 With heads of 8 channels the scores are by far the largest tensors, and moving them is what takes the time.
 A few heads at once stay in the cache. Measured forward and backward, 64 pictures of 256 tokens, 8 heads, one
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffusion import attention as replaced
+from diffusion.networks import attention as replaced
 
 BLOCK = 8
 """Heads worked on at once: 8 score matrices of 256 x 256 in bfloat16 are 1 MB, half a core's second-level cache."""
@@ -51,7 +51,7 @@ class _Blockwise(torch.autograd.Function):
 
 
 def blockwise_attention(q: Tensor, k: Tensor, v: Tensor, num_heads: int) -> Tensor:
-    """Attention as diffusion.attention.attention defines it: q [B, N, H*D], k and v [B, M, H*D]."""
+    """Attention as diffusion.networks.attention.attention defines it: q [B, N, H*D], k and v [B, M, H*D]."""
     batch, tokens, channels = q.shape
     width = channels // num_heads
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from diffusion.tokenizer import Tokenizer
+from diffusion.text.tokenizer import Tokenizer
 from training.drawing import Example, Mixture, draw_example
 from training.drawing.styles import Style
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from diffusion.checkpoints.diffusers_names import unet_modules
 from diffusion.config import UNetConfig
-from diffusion.diffusers_names import unet_modules
 from training.attention import blockwise
 from training.drawing import Mixture
 from training.drawing.styles import STYLES

@@ -12,10 +12,10 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from diffusion.config import TextConfig, UNetConfig, VAEConfig
-from diffusion.text_encoder import TextEncoder
-from diffusion.tokenizer import Tokenizer
-from diffusion.unet import UNet
-from diffusion.vae import Autoencoder
+from diffusion.networks.unet import UNet
+from diffusion.networks.vae import Autoencoder
+from diffusion.text.text_encoder import TextEncoder
+from diffusion.text.tokenizer import Tokenizer
 from training.files import write_tensors
 
 PREFIXES = {

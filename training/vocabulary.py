@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 from random import Random
 
-from diffusion.vocabulary import WORD_END
+from diffusion.text.vocabulary import WORD_END
 from training.drawing import draw_example
 
 WORD = re.compile(r"[a-z]+|[0-9]|[^\sa-z0-9]+")

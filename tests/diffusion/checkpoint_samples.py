@@ -13,10 +13,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from diffusion.config import TextConfig, UNetConfig, VAEConfig
-from diffusion.text_encoder import TextEncoder
+from diffusion.networks.unet import UNet
+from diffusion.networks.vae import Autoencoder
+from diffusion.text.text_encoder import TextEncoder
 from diffusion.types import Weights
-from diffusion.unet import UNet
-from diffusion.vae import Autoencoder
 from tests.diffusion.reference import diffusers_unet, diffusers_vae, random_weights
 from tests.diffusion.text_reference import transformers_text_model
 
@@ -104,7 +104,7 @@ def diffusers_folder(folder: Path, *, dtype: torch.dtype = torch.float32, **savi
 
 def write_tokenizer(folder: Path) -> None:
     """vocab.json and merges.txt of the merges above."""
-    from diffusion.vocabulary import merges_vocabulary
+    from diffusion.text.vocabulary import merges_vocabulary
 
     folder.mkdir(parents=True)
     (folder / "vocab.json").write_text(json.dumps(merges_vocabulary(MERGES).ids))

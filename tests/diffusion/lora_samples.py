@@ -11,10 +11,10 @@ from torch import Tensor
 
 from diffusion.config import TextConfig, UNetConfig
 from diffusion.model import Clip, Model
+from diffusion.networks.unet import UNet
 from diffusion.runtime import Runtime
-from diffusion.text_encoder import TextEncoder
-from diffusion.tokenizer import Tokenizer
-from diffusion.unet import UNet
+from diffusion.text.text_encoder import TextEncoder
+from diffusion.text.tokenizer import Tokenizer
 from tests.diffusion.reference import random_weights, unet_to_diffusers
 
 UNET = UNetConfig(

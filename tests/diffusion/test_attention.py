@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffusion.attention import attention
+from diffusion.networks.attention import attention
 
 SHAPES = [  # batch, queries, keys, heads, width of a head
     (1, 1, 1, 1, 1),

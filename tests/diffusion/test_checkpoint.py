@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from diffusion.checkpoint import Checkpoint, CheckpointError, load_checkpoint, load_vae
+from diffusion.checkpoints.checkpoint import Checkpoint, CheckpointError, load_checkpoint, load_vae
 from diffusion.config import SD15_INPAINT_UNET, SD15_TEXT, SD15_UNET, SD15_VAE, UNetConfig
 from diffusion.runtime import Runtime
-from diffusion.tokenizer import Tokenizer
+from diffusion.text.tokenizer import Tokenizer
 from graph.sizes import measure
 from tests.diffusion.checkpoint_samples import (
     MERGES,

@@ -11,9 +11,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from diffusion.checkpoint import Checkpoint, CheckpointError, load_checkpoint, load_diffusers, load_vae
+from diffusion.checkpoints.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    load_checkpoint,
+    load_diffusers,
+    load_vae,
+)
 from diffusion.runtime import Runtime
-from diffusion.tokenizer import Tokenizer
+from diffusion.text.tokenizer import Tokenizer
 from tests.diffusion.checkpoint_samples import (
     MERGES,
     TEXT,

@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save
 
-from diffusion.mapped_file import CheckpointError
-from diffusion.weight_files import read_weights
+from diffusion.files.mapped_file import CheckpointError
+from diffusion.files.weight_files import read_weights
 
 KINDS = {"safetensors": ".safetensors", "zip": ".ckpt", "legacy": ".ckpt"}
 HEADROOM = 1 << 30

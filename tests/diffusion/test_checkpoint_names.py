@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from diffusion.checkpoints.diffusers_layout import unet_from_diffusers, vae_from_diffusers
 from diffusion.config import SD15_UNET, SD15_VAE, UNetConfig, VAEConfig
-from diffusion.diffusers_layout import unet_from_diffusers, vae_from_diffusers
+from diffusion.networks.unet import UNet
+from diffusion.networks.vae import Autoencoder
 from diffusion.types import Weights
-from diffusion.unet import UNet
-from diffusion.vae import Autoencoder
 from tests.diffusion.checkpoint_samples import UNET, VAE
 from tests.diffusion.reference import unet_to_diffusers, vae_to_diffusers
 

@@ -19,9 +19,9 @@ import pytest
 import torch
 from torch import nn
 
-from diffusion.checkpoint import CheckpointError, load_checkpoint
+from diffusion.checkpoints.checkpoint import CheckpointError, load_checkpoint
+from diffusion.files.weight_files import read_weights
 from diffusion.runtime import Runtime
-from diffusion.weight_files import read_weights
 from tests.diffusion.checkpoint_samples import assert_same, networks, original, with_clip_vocabulary
 
 RUNTIME = Runtime()

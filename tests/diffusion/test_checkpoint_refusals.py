@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from diffusion.checkpoint import CheckpointError, load_checkpoint, load_vae
+from diffusion.checkpoints.checkpoint import CheckpointError, load_checkpoint, load_vae
 from diffusion.config import UNetConfig
 from diffusion.runtime import Runtime
 from tests.diffusion.checkpoint_samples import UNET, VAE, networks, original, with_clip_vocabulary, write

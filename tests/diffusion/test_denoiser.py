@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from diffusion.config import SD15_UNET
-from diffusion.denoiser import Denoiser
-from diffusion.guidance import CFG, Guided, GuidedDenoiser
-from diffusion.inpaint import Region, extra_channels, fit_mask
 from diffusion.model import Model
-from diffusion.schedule import stable_diffusion_schedule
+from diffusion.sampling.denoiser import Denoiser
+from diffusion.sampling.guidance import CFG, Guided, GuidedDenoiser
+from diffusion.sampling.inpaint import Region, extra_channels, fit_mask
+from diffusion.sampling.schedule import stable_diffusion_schedule
 from diffusion.types import Cond, Conditioning
 
 SD = stable_diffusion_schedule()

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from diffusion.config import TextConfig
-from diffusion.encode import encode
 from diffusion.model import Clip
 from diffusion.placement import Placement
 from diffusion.runtime import Runtime
-from diffusion.tokenizer import Tokenizer
+from diffusion.text.encode import encode
+from diffusion.text.tokenizer import Tokenizer
 from diffusion.types import Cond
 from tests.diffusion.reference import relative_error
 from tests.diffusion.text_reference import reference_states, text_weights, transformers_text_model

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from diffusion.lora import LoraError, apply_lora, read_lora
+from diffusion.lora.apply import apply_lora
+from diffusion.lora.read import LoraError, read_lora
 from diffusion.model import Clip, Model
 from diffusion.patches import patched_weight
 from tests.diffusion.lora_samples import (

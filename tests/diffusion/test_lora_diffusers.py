@@ -9,10 +9,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from diffusion.checkpoints.diffusers_names import unet_modules
 from diffusion.config import SD15_INPAINT_UNET, SD15_UNET, UNetConfig
-from diffusion.diffusers_names import unet_modules
-from diffusion.lora import apply_lora, read_lora
-from diffusion.unet import UNet
+from diffusion.lora.apply import apply_lora
+from diffusion.lora.read import read_lora
+from diffusion.networks.unet import UNet
 from tests.diffusion.lora_samples import (
     RANK,
     TEXT,

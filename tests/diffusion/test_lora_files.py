@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffusion.lora import LoraError, apply_lora, read_lora
-from diffusion.lora_keys import LoraKey, parse_key
-from diffusion.mapped_file import CheckpointError
+from diffusion.files.mapped_file import CheckpointError
+from diffusion.lora.apply import apply_lora
+from diffusion.lora.keys import LoraKey, parse_key
+from diffusion.lora.read import LoraError, read_lora
 from tests.diffusion.lora_samples import clip, draw, kohya_text, model, named, unet_factors, unet_names, write
 
 Q = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q"

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from diffusion.noise import independent_noise, initial_noise
+from diffusion.sampling.noise import independent_noise, initial_noise
 
 SAMPLES = torch.zeros(3, 4, 5, 6)
 

@@ -11,12 +11,12 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from diffusion.checkpoint import Checkpoint, load_checkpoint
-from diffusion.encode import encode
+from diffusion.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from diffusion.runtime import Runtime
-from diffusion.sample import sample
-from diffusion.samplers import SAMPLER_NAMES
-from diffusion.schedule import SCHEDULER_NAMES
+from diffusion.sampling.sample import sample
+from diffusion.sampling.samplers import SAMPLER_NAMES
+from diffusion.sampling.schedule import SCHEDULER_NAMES
+from diffusion.text.encode import encode
 from diffusion.types import Latent
 from tests.diffusion.reference import relative_error
 

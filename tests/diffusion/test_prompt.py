@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffusion.prompt import (
+from diffusion.text.prompt import (
     Part,
     Segment,
     WeightedToken,
@@ -15,7 +15,7 @@ from diffusion.prompt import (
     parse_prompt,
     prompt_parts,
 )
-from diffusion.tokenizer import Tokenizer
+from diffusion.text.tokenizer import Tokenizer
 
 START, END, CAT = 49406, 49407, 2368
 

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from diffusion.config import VAEConfig
 from diffusion.model import Clip, Model, Vae
+from diffusion.networks.unet import UNet
+from diffusion.networks.vae import Autoencoder
 from diffusion.placement import Placement
 from diffusion.runtime import Runtime
-from diffusion.text_encoder import TextEncoder
-from diffusion.unet import UNet
-from diffusion.vae import Autoencoder
+from diffusion.text.text_encoder import TextEncoder
 from tests.diffusion.lora_samples import clip, model
 from tests.diffusion.reference import random_weights
 

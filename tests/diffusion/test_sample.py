@@ -8,16 +8,16 @@ import torch
 from torch import Tensor
 
 from diffusion.config import LATENT_SCALE, UNetConfig
-from diffusion.sampling.guidance import CFG
 from diffusion.model import Model
-from diffusion.sampling.noise import initial_noise
+from diffusion.networks.unet import UNet
 from diffusion.placement import Placement
 from diffusion.runtime import Runtime
+from diffusion.sampling.guidance import CFG
+from diffusion.sampling.noise import initial_noise
 from diffusion.sampling.sample import sample, sample_custom
 from diffusion.sampling.samplers import SAMPLER_NAMES, SAMPLERS
 from diffusion.sampling.schedule import SCHEDULER_NAMES, stable_diffusion_schedule
 from diffusion.types import Cond, Conditioning, Latent
-from diffusion.networks.unet import UNet
 from tests.diffusion.reference import random_weights, relative_error
 
 CONFIG = UNetConfig(

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from diffusion.config import SD15_TEXT, TextConfig
-from diffusion.text_encoder import TextEncoder
+from diffusion.text.text_encoder import TextEncoder
 from tests.diffusion.reference import faint, load, relative_error
 from tests.diffusion.text_reference import reference_states, text_weights, transformers_text_model
 

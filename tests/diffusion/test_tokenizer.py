@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffusion.tokenizer import Tokenizer
-from diffusion.vocabulary import clip_vocabulary, merges_vocabulary
+from diffusion.text.tokenizer import Tokenizer
+from diffusion.text.vocabulary import clip_vocabulary, merges_vocabulary
 
 OPENAI_VOCABULARY = "1b471dc4527418e5992de992b19032daebf4b3a052ffb1332375b3edb22e5ca9"
 """sha256 of the JSON list of tokens, in order, of the vocab.json that OpenAI published with CLIP ViT-L/14."""
@@ -260,7 +260,7 @@ def test_the_notice_tells_origin_and_licence_of_the_shipped_file() -> None:
 
 def test_it_needs_neither_torch_nor_transformers() -> None:
     program = (
-        "import sys; from diffusion.tokenizer import Tokenizer; Tokenizer.clip().encode('a cat');"
+        "import sys; from diffusion.text.tokenizer import Tokenizer; Tokenizer.clip().encode('a cat');"
         "sys.exit(bool({'torch', 'transformers'} & sys.modules.keys()))"
     )
     root = Path(__file__).parent.parent.parent

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from diffusion.config import SD15_INPAINT_UNET, SD15_TEXT, SD15_UNET, SD15_VAE, UNetConfig
-from diffusion.text_encoder import TextEncoder
-from diffusion.unet import UNet
-from diffusion.unet_blocks import InputConv, timestep_embedding
-from diffusion.vae import Autoencoder
+from diffusion.networks.unet import UNet
+from diffusion.networks.unet_blocks import InputConv, timestep_embedding
+from diffusion.networks.vae import Autoencoder
+from diffusion.text.text_encoder import TextEncoder
 from tests.diffusion.reference import (
     diffusers_unet,
     faint,

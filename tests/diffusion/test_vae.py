@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from diffusion.config import SD15_VAE, VAEConfig
+from diffusion.networks.vae import Autoencoder
 from diffusion.types import Weights
-from diffusion.vae import Autoencoder
 from tests.diffusion.reference import (
     diffusers_vae,
     faint,

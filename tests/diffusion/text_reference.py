@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from diffusion.config import TextConfig
-from diffusion.text_encoder import TextEncoder, TextStates
+from diffusion.text.text_encoder import TextEncoder, TextStates
 from diffusion.types import Weights
 from tests.diffusion.reference import random_weights
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffusion.samplers import SAMPLERS, run_steps
+from diffusion.sampling.samplers import SAMPLERS, run_steps
 
 MEAN, SPREAD = 0.7, 0.5
 

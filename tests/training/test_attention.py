@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffusion import attention as engine
+from diffusion.networks import attention as engine
 from training.attention import BLOCK, blockwise, blockwise_attention
 
 

@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from diffusion.checkpoint import load_checkpoint
-from diffusion.lora import apply_lora
-from diffusion.lora_read import read_lora
+from diffusion.checkpoints.checkpoint import load_checkpoint
+from diffusion.lora.apply import apply_lora
+from diffusion.lora.read import read_lora
 from diffusion.runtime import Runtime
 from tests.training.toys import TOY_SIZES
 from training.loop import Logbook

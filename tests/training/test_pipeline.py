@@ -7,11 +7,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from diffusion.checkpoint import load_checkpoint
+from diffusion.checkpoints.checkpoint import load_checkpoint
 from diffusion.codec import decode_latent
 from diffusion.config import LATENT_SCALE
-from diffusion.encode import encode
 from diffusion.runtime import Runtime
+from diffusion.text.encode import encode
 from diffusion.types import Latent
 from tests.training.toys import TOY, TOY_SIZES
 from training.examples import as_pixels, example

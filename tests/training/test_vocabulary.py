@@ -1,6 +1,6 @@
 """Merges learned from captions make the vocabulary that CLIP's construction makes of them."""
 
-from diffusion.tokenizer import Tokenizer
+from diffusion.text.tokenizer import Tokenizer
 from training.examples import POSITIONS, token_ids
 from training.vocabulary import caption_merges, learn_merges
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from diffusion.config import LATENT_SCALE
-from diffusion.vae import Autoencoder
+from diffusion.networks.vae import Autoencoder
 from training.drawing import Mixture
 from training.examples import as_pixels, example
 from training.loop import generator

@@ -13,8 +13,8 @@ from torch.nn.utils import convert_conv2d_weight_memory_format
 from tqdm import tqdm
 
 from diffusion.config import LATENT_SCALE
-from diffusion.tokenizer import Tokenizer
-from diffusion.vae import Autoencoder
+from diffusion.networks.vae import Autoencoder
+from diffusion.text.tokenizer import Tokenizer
 from training.drawing import Example, Mixture
 from training.drawing.styles import Style
 from training.examples import as_pixels, example, token_ids

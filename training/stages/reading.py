@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from diffusion.attention import attention
-from diffusion.text_encoder import TextEncoder
-from diffusion.tokenizer import Tokenizer
+from diffusion.networks.attention import attention
+from diffusion.text.text_encoder import TextEncoder
+from diffusion.text.tokenizer import Tokenizer
 from training.drawing import Mixture
 from training.examples import THUMBNAIL, as_thumbnails, example, token_ids
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from diffusion.schedule import stable_diffusion_schedule
-from diffusion.text_encoder import TextEncoder
-from diffusion.unet import UNet
+from diffusion.networks.unet import UNet
+from diffusion.sampling.schedule import stable_diffusion_schedule
+from diffusion.text.text_encoder import TextEncoder
 from training.loop import generator
 from training.stages.latents import Latents
 

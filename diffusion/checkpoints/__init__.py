@@ -1,0 +1,1 @@
+"""From the layouts of checkpoints to Model, Clip and Vae."""

@@ -1,0 +1,1 @@
+"""LoRA: small files that change a model, as patches upon its weights."""

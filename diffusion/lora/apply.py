@@ -1,0 +1,98 @@
+"""LoRA: small trained changes of a model's weights. Reading one from a file, and putting it on Model and Clip."""
+
+import logging
+import math
+from collections.abc import Mapping
+
+from diffusion.checkpoints.diffusers_names import unet_modules
+from diffusion.lora.about import made_for
+from diffusion.lora.keys import flattened
+from diffusion.lora.patch import LoraPatch, LowRank
+from diffusion.lora.read import Lora, LoraError, examples
+from diffusion.model import Clip, Model
+from diffusion.types import Weights
+
+_LOG = logging.getLogger(__name__)
+_WEIGHT = ".weight"
+
+
+def apply_lora(
+    model: Model | None, clip: Clip | None, lora: Lora, *, strength_model: float, strength_clip: float
+) -> tuple[Model | None, Clip | None]:
+    """`model` and `clip` with one more patch each, copying no weights. What the LoRA does not change is returned as is.
+
+    strength_model, strength_clip: 1 is the LoRA as trained, 0 leaves the value as it was, negative ones invert it.
+    Keys without a weight in the model are logged as a warning. Raises LoraError when none of a network's keys has
+    one, when a shape differs, and for a strength that is not finite.
+    """
+    for strength in (strength_model, strength_clip):
+        if not math.isfinite(strength):
+            raise LoraError(lora.path, f"its strength is {strength}", "Give a finite number, such as 1.0.")
+    missing: list[str] = []
+    if model is not None and strength_model and lora.unet:
+        factors = _targeted(lora, lora.unet, model.weights, _unet_targets(model), missing)
+        model = model.patched(LoraPatch(factors, strength_model))
+    if clip is not None and strength_clip and lora.text:
+        factors = _targeted(lora, lora.text, clip.weights, _text_targets(clip), missing)
+        clip = clip.patched(LoraPatch(factors, strength_clip))
+    unused = [*missing, *lora.unmatched]
+    if unused:
+        _LOG.warning(
+            "%s: %d of its modules and keys match nothing and are left out: %s",
+            lora.path,
+            len(unused),
+            examples(unused),
+        )
+    return model, clip
+
+
+def _targeted(
+    lora: Lora,
+    modules: Mapping[str, LowRank],
+    weights: Weights,
+    targets: Mapping[str, str],
+    missing: list[str],
+) -> dict[str, LowRank]:
+    """The factors by the canonical key of the weight they change; modules without one are added to `missing`."""
+    factors: dict[str, LowRank] = {}
+    for flat, low_rank in modules.items():
+        key = targets.get(flat)
+        if key is None:
+            missing.append(low_rank.name)
+            continue
+        if key in factors:
+            twice = f"{factors[key].name} and {low_rank.name} both change {key}"
+            raise LoraError(lora.path, twice, "Keep one of the two adapters it holds.")
+        if not low_rank.fits(weights[key].shape):
+            shapes = f"is of shape {list(low_rank.shape)}, but {key} is {list(weights[key].shape)}"
+            raise _wrong_model(lora, f"its change of {low_rank.name} {shapes}")
+        factors[key] = low_rank
+    if not factors:
+        raise _wrong_model(
+            lora, f"none of its {len(modules)} modules is in this model (it has {examples(missing)})"
+        )
+    return factors
+
+
+def _wrong_model(lora: Lora, problem: str) -> LoraError:
+    modules = (*lora.unet.values(), *lora.text.values())
+    family = made_for(modules, (*(module.name for module in modules), *lora.unmatched))
+    return LoraError(
+        lora.path, f"{problem}; the LoRA seems made for {family}", "Use it with a model of that kind."
+    )
+
+
+def _unet_targets(model: Model) -> dict[str, str]:
+    """The canonical key of each weight, by every flattened name that LoRA files give its module."""
+    theirs = {flattened(name): f"{own}{_WEIGHT}" for name, own in unet_modules(model.config).items()}
+    return {name: key for name, key in theirs.items() if key in model.weights} | _own_targets(model.weights)
+
+
+def _text_targets(clip: Clip) -> dict[str, str]:
+    """As `_unet_targets`. Newer files leave out the outermost module's name, `text_model`."""
+    own = _own_targets(clip.weights)
+    return {name.removeprefix("text_model_"): key for name, key in own.items()} | own
+
+
+def _own_targets(weights: Weights) -> dict[str, str]:
+    return {flattened(key.removesuffix(_WEIGHT)): key for key in weights if key.endswith(_WEIGHT)}

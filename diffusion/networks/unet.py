@@ -1,0 +1,158 @@
+"""The UNet of Stable Diffusion 1.x, of any size. Attribute names are the checkpoint's keys.
+
+Where later features attach: LoRA changes weights before they are loaded (diffusion/patches.py); ControlNet's
+residuals are added to `skips` and to the middle's output in `UNet.forward`; FreeU rescales `h` and the skip
+where that method joins them; attention patches and token merging are at home in CrossAttention and
+TransformerBlock, told what they need by a field of Signals.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from diffusion.config import UNetConfig
+from diffusion.networks.layers import NormSiLU
+from diffusion.networks.unet_blocks import (
+    Downsample,
+    InputConv,
+    ResBlock,
+    Signals,
+    SpatialTransformer,
+    Stage,
+    Upsample,
+    timestep_embedding,
+)
+
+
+class UNet(nn.Module):
+    """Predicts the noise in a latent (Rombach et al. 2022, section 3.3).
+
+    Raises ValueError for a config whose channels cannot be split into its norm groups or heads.
+    """
+
+    def __init__(self, config: UNetConfig) -> None:
+        super().__init__()
+        _check(config)
+        self.config = config
+        first, emb_dim = config.channels[0], 4 * config.channels[0]
+        self.time_embed = nn.Sequential(nn.Linear(first, emb_dim), nn.SiLU(), nn.Linear(emb_dim, emb_dim))
+        self.input_blocks = nn.ModuleList(_down(config))
+        self.middle_block = Stage(
+            _residual(config, config.channels[-1], config.channels[-1]),
+            _transformer(config, config.channels[-1]),
+            _residual(config, config.channels[-1], config.channels[-1]),
+        )
+        self.output_blocks = nn.ModuleList(_up(config))
+        # The identity holds the place of the activation, which checkpoints count in their names.
+        self.out = nn.Sequential(
+            NormSiLU(config.norm_groups, first),
+            nn.Identity(),
+            nn.Conv2d(first, config.out_channels, 3, padding=1),
+        )
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What this network computes in: the dtype of its weights."""
+        return next(self.parameters()).dtype
+
+    def forward(self, x: Tensor, timesteps: Tensor, context: Tensor) -> Tensor:
+        """The noise in x [B, in_channels, h, w], any h and w, as [B, out_channels, h, w].
+
+        timesteps: [B], 0..999. context: [B, T, context_dim], any T. Inputs are cast to the
+        weights' dtype, in which the result comes too. Raises ValueError for inputs of another model's sizes.
+        """
+        self._check_inputs(x, context)
+        emb = self.time_embed(timestep_embedding(timesteps, self.config.channels[0]).to(self.dtype))
+        signals = Signals(emb, context.to(self.dtype))
+        h = x.to(self.dtype)
+        skips = []
+        for stage in self.input_blocks:
+            h = stage(h, signals)
+            skips.append(h)
+        h = self.middle_block(h, signals)
+        for stage in self.output_blocks:
+            skip = skips.pop()
+            # Rounding up on the way down makes odd sizes; the way up has to meet the skip that comes next.
+            size = (skips[-1].shape[-2], skips[-1].shape[-1]) if skips else None
+            h = stage(torch.cat([h, skip], dim=1), Signals(emb, signals.context, size))
+        return self.out(h)
+
+    def _check_inputs(self, x: Tensor, context: Tensor) -> None:
+        if x.shape[1] != self.config.in_channels:
+            raise ValueError(
+                f"this UNet takes {self.config.in_channels} channels, but was given {list(x.shape)}: "
+                "a latent of 4, and for an inpainting model 5 more for mask and masked picture"
+            )
+        if context.shape[-1] != self.config.context_dim:
+            raise ValueError(
+                f"this UNet takes prompts of width {self.config.context_dim}, but was given {list(context.shape)}: "
+                "encode the prompt with the text encoder that belongs to this model"
+            )
+
+
+def _check(config: UNetConfig) -> None:
+    if len(config.channels) != len(config.attention):
+        raise ValueError(
+            f"UNet config: {len(config.channels)} levels in channels {config.channels}, "
+            f"but {len(config.attention)} in attention {config.attention}"
+        )
+    attended = [*zip(config.channels, config.attention, strict=True), (config.channels[-1], True)]
+    for channels, attention in attended:
+        if channels % config.norm_groups:
+            raise ValueError(
+                f"UNet config: {channels} channels do not split into {config.norm_groups} norm groups"
+            )
+        if attention and channels % config.num_heads:
+            raise ValueError(f"UNet config: {channels} channels do not split into {config.num_heads} heads")
+
+
+def _residual(config: UNetConfig, channels: int, out_channels: int) -> ResBlock:
+    return ResBlock(channels, out_channels, emb_dim=4 * config.channels[0], norm_groups=config.norm_groups)
+
+
+def _transformer(config: UNetConfig, channels: int) -> SpatialTransformer:
+    return SpatialTransformer(
+        channels, context_dim=config.context_dim, num_heads=config.num_heads, norm_groups=config.norm_groups
+    )
+
+
+def _down(config: UNetConfig) -> list[Stage]:
+    """The stages from the input to the coarsest level, one skip connection each."""
+    width = config.channels[0]
+    stages = [Stage(InputConv(config.in_channels, width))]
+    for level, (channels, attention) in enumerate(zip(config.channels, config.attention, strict=True)):
+        for _ in range(config.blocks):
+            stage = Stage(_residual(config, width, channels))
+            if attention:
+                stage.append(_transformer(config, channels))
+            stages.append(stage)
+            width = channels
+        if level < len(config.channels) - 1:
+            stages.append(Stage(Downsample(channels)))
+    return stages
+
+
+def _skip_widths(config: UNetConfig) -> list[int]:
+    """The channels that each stage of `_down` leaves."""
+    widths = [config.channels[0]]
+    for level, channels in enumerate(config.channels):
+        downsample = level < len(config.channels) - 1
+        widths += [channels] * (config.blocks + downsample)
+    return widths
+
+
+def _up(config: UNetConfig) -> list[Stage]:
+    """The stages back to the finest level; each takes the last unused skip connection."""
+    skips = _skip_widths(config)
+    width = config.channels[-1]
+    stages = []
+    for level in reversed(range(len(config.channels))):
+        channels = config.channels[level]
+        for block in range(config.blocks + 1):
+            stage = Stage(_residual(config, width + skips.pop(), channels))
+            if config.attention[level]:
+                stage.append(_transformer(config, channels))
+            if level > 0 and block == config.blocks:
+                stage.append(Upsample(channels))
+            stages.append(stage)
+            width = channels
+    return stages

@@ -1,0 +1,164 @@
+"""The UNet's parts: residual block, spatial transformer, resampling, timestep embedding.
+
+Every part is called as part(x, signals), so that a stage is a plain list of them.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from diffusion.networks import layers
+from diffusion.networks.attention import CrossAttention
+from diffusion.networks.layers import NormSiLU
+
+
+@dataclass(frozen=True, eq=False)
+class Signals:
+    """What a UNet's parts are given beside the picture; each reads what it needs.
+
+    emb: the timestep's embedding, [B, E]. context: the prompt, [B, T, context_dim].
+    size: (height, width) that an Upsample must reach, that of the next skip connection; None doubles.
+    """
+
+    emb: Tensor
+    context: Tensor
+    size: tuple[int, int] | None = None
+
+
+def timestep_embedding(timesteps: Tensor, width: int) -> Tensor:
+    """Timesteps [B] (integer or not) as cosines, then sines, of geometric frequencies: [B, width] float32.
+
+    The transformer's position code (Vaswani et al. 2017, section 3.5) with its halves apart.
+    """
+    half = width // 2
+    places = torch.arange(half, dtype=torch.float32, device=timesteps.device)
+    angles = timesteps.float()[:, None] * torch.exp(-math.log(10_000) / half * places)  # [B, width/2]
+    return torch.cat([angles.cos(), angles.sin()], dim=1)
+
+
+class Stage(nn.Sequential):
+    """Parts in a row between two skip connections. Their places are their names in checkpoints."""
+
+    def forward(self, x: Tensor, signals: Signals) -> Tensor:  # type: ignore[override]
+        for part in self:
+            x = part(x, signals)
+        return x
+
+
+class InputConv(nn.Conv2d):
+    """The first convolution, [B, in_channels, h, w] to [B, channels, h, w]."""
+
+    def __init__(self, in_channels: int, channels: int) -> None:
+        super().__init__(in_channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor, signals: Signals) -> Tensor:  # type: ignore[override]
+        return super().forward(x)
+
+
+class ResBlock(nn.Module):
+    """Two convolutions, the timestep between them, a shortcut. [B, C, h, w] to [B, out_channels, h, w]."""
+
+    def __init__(self, channels: int, out_channels: int, *, emb_dim: int, norm_groups: int) -> None:
+        super().__init__()
+        # The identities hold the places of activations and dropout, which checkpoints count in their names.
+        self.in_layers = nn.Sequential(
+            NormSiLU(norm_groups, channels), nn.Identity(), nn.Conv2d(channels, out_channels, 3, padding=1)
+        )
+        self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(emb_dim, out_channels))
+        self.out_layers = nn.Sequential(
+            NormSiLU(norm_groups, out_channels),
+            nn.Identity(),
+            nn.Identity(),
+            nn.Conv2d(out_channels, out_channels, 3, padding=1),
+        )
+        same = channels == out_channels
+        self.skip_connection = nn.Identity() if same else nn.Conv2d(channels, out_channels, 1)
+
+    def forward(self, x: Tensor, signals: Signals) -> Tensor:
+        h = self.in_layers(x) + self.emb_layers(signals.emb)[:, :, None, None]
+        return self.skip_connection(x) + self.out_layers(h)
+
+
+class GEGLU(nn.Module):
+    """A linear layer, one half gating the other through GELU (Shazeer 2020). [..., C] to [..., hidden]."""
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.proj = nn.Linear(channels, 2 * hidden)
+
+    def forward(self, x: Tensor) -> Tensor:
+        value, gate = self.proj(x).chunk(2, dim=-1)
+        return value * F.gelu(gate)
+
+
+class FeedForward(nn.Module):
+    """The transformer's per-token network, four times as wide inside. [B, N, C] in and out."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        hidden = 4 * channels
+        self.net = nn.Sequential(GEGLU(channels, hidden), nn.Identity(), nn.Linear(hidden, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
+
+
+class TransformerBlock(nn.Module):
+    """Self-attention, attention to the prompt, feed-forward, each on normed tokens and added to them.
+
+    Token merging belongs here: merge before attn1, undo after it.
+    """
+
+    def __init__(self, channels: int, context_dim: int, num_heads: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(channels)
+        self.attn1 = CrossAttention(channels, channels, num_heads)
+        self.norm2 = nn.LayerNorm(channels)
+        self.attn2 = CrossAttention(channels, context_dim, num_heads)
+        self.norm3 = nn.LayerNorm(channels)
+        self.ff = FeedForward(channels)
+
+    def forward(self, tokens: Tensor, context: Tensor) -> Tensor:
+        tokens = tokens + self.attn1(self.norm1(tokens))
+        tokens = tokens + self.attn2(self.norm2(tokens), context)
+        return tokens + self.ff(self.norm3(tokens))
+
+
+class SpatialTransformer(nn.Module):
+    """The picture as tokens through a transformer block, added to the picture. [B, C, h, w] in and out."""
+
+    def __init__(self, channels: int, *, context_dim: int, num_heads: int, norm_groups: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(norm_groups, channels, eps=1e-6)
+        self.proj_in = nn.Conv2d(channels, channels, 1)
+        self.transformer_blocks = nn.ModuleList([TransformerBlock(channels, context_dim, num_heads)])
+        self.proj_out = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor, signals: Signals) -> Tensor:
+        height, width = x.shape[-2:]
+        tokens = rearrange(self.proj_in(self.norm(x)), "b c h w -> b (h w) c")
+        for block in self.transformer_blocks:
+            tokens = block(tokens, signals.context)
+        return x + self.proj_out(rearrange(tokens, "b (h w) c -> b c h w", h=height, w=width))
+
+
+class Downsample(nn.Module):
+    """A strided convolution. [B, C, h, w] to [B, C, ceil(h/2), ceil(w/2)]."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.op = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+
+    def forward(self, x: Tensor, signals: Signals) -> Tensor:
+        return self.op(x)
+
+
+class Upsample(layers.Upsample):
+    """Enlarges [B, C, h, w] to the size that the signals ask for."""
+
+    def forward(self, x: Tensor, signals: Signals) -> Tensor:  # type: ignore[override]
+        return super().forward(x, signals.size)

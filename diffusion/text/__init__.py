@@ -1,0 +1,1 @@
+"""Prompts into numbers: tokens, weights, chunks, the text encoder."""
