@@ -250,7 +250,7 @@ def test_a_damaged_folder_is_an_error_that_names_the_file(
 
 
 def test_the_notice_tells_origin_and_licence_of_the_shipped_file() -> None:
-    data = files("diffusion").joinpath("data")
+    data = files("diffusion.text").joinpath("data")
     notice = data.joinpath("NOTICE").read_text(encoding="utf-8")
     digest = hashlib.sha256(data.joinpath("bpe_simple_vocab_16e6.txt.gz").read_bytes()).hexdigest()
     assert digest in notice

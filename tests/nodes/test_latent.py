@@ -8,7 +8,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from diffusion.checkpoint import load_checkpoint
+from diffusion.checkpoints.checkpoint import load_checkpoint
 from diffusion.model import Vae
 from diffusion.runtime import Runtime
 from diffusion.types import Image, Latent, Mask
