@@ -18,11 +18,11 @@ import torch
 from PIL import Image as Pictures
 from tqdm import tqdm
 
-from diffusion.checkpoint import Checkpoint, load_checkpoint
+from diffusion.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from diffusion.codec import decode_latent
-from diffusion.encode import encode
 from diffusion.runtime import Runtime
-from diffusion.sample import sample
+from diffusion.sampling.sample import sample
+from diffusion.text.encode import encode
 from diffusion.types import Cond, Conditioning, Latent
 from tests.pictures import Pixels, Reading, Thing, read_picture
 from training.drawing import Canvas
@@ -36,6 +36,7 @@ CHECKPOINT = Path(__file__).parents[1] / "models" / "checkpoints" / "weft-tiny.s
 CLASSES = {"one shape": (one_shape, 0.95), "two shapes": (two_shapes, 0.85)}
 """What is asked for, and the share that must be right."""
 BATCH = 24
+TRIES = 50
 SPECK = 0.2
 """A third thing smaller than this share of the smaller one asked for is a blemish, not a thing."""
 
@@ -126,10 +127,17 @@ def _pixels(image: torch.Tensor | Pictures.Image | Path) -> Pixels:
 
 
 def prompts(kind: str, split: Split, count: int) -> list[str]:
-    """`count` prompts of a class in CLASSES, of combinations in `split`; always the same ones."""
+    """`count` prompts of a class in CLASSES, the same every time; none twice while there are others in `split`."""
     arrangement, _ = CLASSES[kind]
-    rng = Random(f"{kind}:{split.value}")
-    return [" ".join(arrangement(rng, Canvas(scale=1), split).split()) for _ in range(count)]
+    rng, texts, seen = Random(f"{kind}:{split.value}"), list[str](), set[Asked]()
+    while len(texts) < count:
+        for _ in range(TRIES):
+            text = " ".join(arrangement(rng, Canvas(scale=1), split).split())
+            if parse_prompt(text) not in seen:
+                break
+        seen.add(parse_prompt(text))
+        texts.append(text)
+    return texts
 
 
 @dataclass(frozen=True)

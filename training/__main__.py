@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_common(tiny)
     lora = commands.add_parser("lora", help="a LoRA that gives the tiny checkpoint's pictures a style")
     lora.set_defaults(run=_lora)
-    lora.add_argument("--style", choices=tuple(STYLES), default="outlined")
+    lora.add_argument("--style", choices=tuple(STYLES), default="outline")
     lora.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
     lora.add_argument("--out", type=Path, help="default: models/loras/weft-tiny-STYLE.safetensors")
     lora.add_argument("--steps", type=int, default=PLAN.steps)

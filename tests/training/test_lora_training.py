@@ -80,7 +80,7 @@ def test_training_writes_kohyas_keys(
     monkeypatch.setattr("training.lora.TINY", TOY_SIZES)
     recipe = LoraRecipe(rank=2, pictures=4, plan=replace(PLAN, steps=2))
     out = tmp_path / "style.safetensors"
-    make_lora("outlined", checkpoint, out, recipe=recipe, seed=0, logbook=Logbook(tmp_path / "work"))
+    make_lora("outline", checkpoint, out, recipe=recipe, seed=0, logbook=Logbook(tmp_path / "work"))
     tensors = load_file(out)
     name = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q"
     assert tensors[f"{name}.lora_down.weight"].shape == (2, 8)
@@ -90,7 +90,7 @@ def test_training_writes_kohyas_keys(
 
 
 def test_an_unknown_style_is_refused(checkpoint: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="outlined"):
+    with pytest.raises(ValueError, match="outline"):
         make_lora(
             "cubist", checkpoint, tmp_path / "a", recipe=LoraRecipe(), seed=0, logbook=Logbook(tmp_path)
         )

@@ -23,4 +23,4 @@ def outlined(picture: Image.Image) -> Image.Image:
     return inked
 
 
-STYLES: dict[str, Style] = {"outlined": outlined}
+STYLES: dict[str, Style] = {"outline": outlined}
