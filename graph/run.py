@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from graph.binding import Bound
 from graph.cache import Cache, Entry
+from graph.calling import Wanted, call, call_async
 from graph.context import Context, Flag, Services
 from graph.errors import Cancelled, GraphError, ValueRefused
 from graph.events import Event, RunResult, Status
@@ -25,10 +26,6 @@ from graph.validation import Checked
 from graph.values import Link
 from graph.work import (
     Part,
-    Wanted,
-    await_all,
-    call_all,
-    call_arguments,
     fan_out,
     node_error,
     read_result,
@@ -119,14 +116,16 @@ class Run:
             self._finish(task, task.parts)
             return
         node, spec = task.node, task.node.spec
-        if task.inputs is None:
+        again = task.inputs is not None
+        if not again:
             self._report.started(task, self._title(task))
         try:
             task.inputs = ready_inputs(node, self._plan.values, self._around.folders)
         except ValueRefused as error:
             self._fail(task, error)
             return
-        task.count = calls(spec, task.inputs)
+        if not again:
+            task.count = calls(spec, task.inputs)
         task.state = State.RUNNING
         if spec.is_async:
             self._workers.in_loop(task, self._await(task))
@@ -148,18 +147,14 @@ class Run:
             if spec.plain and task.count is None:
                 task.results.append(spec.function(**inputs))
             else:
-                context = self._context(task)
-                made = partial(call_arguments, spec, inputs, values=self._plan.values, context=context)
-                call_all(spec, task.count, made, task.results, context)
+                call(task, self._plan.values, self._context(task))
         finally:
             task.seconds += time.perf_counter() - began
 
     async def _await(self, task: Task) -> None:
-        spec, context = task.node.spec, self._context(task)
-        made = partial(call_arguments, spec, task.inputs or {}, values=self._plan.values, context=context)
         began = time.perf_counter()
         try:
-            await await_all(spec, task.count, made, task.results, context)
+            await call_async(task, self._plan.values, self._context(task))
         finally:
             task.seconds += time.perf_counter() - began
 

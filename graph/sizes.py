@@ -29,20 +29,21 @@ def measure(value: Any) -> tuple[int, Mapping[int, int]]:
         if id(item) in seen:
             continue
         seen.add(id(item))
-        said = getattr(type(item), "cache_nbytes", None)
-        if said is not None:
-            own += int(said.__get__(item) if hasattr(said, "__get__") else said)
-            continue
-        own += sys.getsizeof(item, 64)
-        buffer = _buffer(item)
+        try:
+            said = getattr(item, "cache_nbytes", None)
+            buffer = _buffer(item) if said is None else (id(item), int(said))
+            parts = _parts(item) if buffer is None else []
+        except Exception:
+            # What cannot be looked into, such as a file that is gone, costs no more than it shows.
+            buffer, parts = None, []
+        own += sys.getsizeof(item, 64) if buffer is None else 64
+        pending.extend(parts)
         if buffer is not None:
             identity, nbytes = buffer
             if nbytes >= _LARGE:
                 buffers[identity] = nbytes
             else:
                 own += nbytes
-        else:
-            pending.extend(_parts(item))
     return own, buffers
 
 

@@ -114,6 +114,8 @@ def _accept_any_of(sockets: Sequence[str], value: Any) -> Any:
 
 def _annotated(inner: Hint, metadata: Sequence[Any]) -> Hint:
     for item in metadata:
+        if isinstance(item, type) and isinstance(item, Rule):
+            raise UnsupportedType(f"{item.__name__} must be called: {item.__name__}(...)")
         if isinstance(item, Socket):
             inner = replace(inner, socket=item.name)
         elif isinstance(item, Rule):
@@ -122,8 +124,6 @@ def _annotated(inner: Hint, metadata: Sequence[Any]) -> Hint:
                 raise UnsupportedType(unsuitable)
             socket = "COMBO" if isinstance(item, Choice | File) else inner.socket
             inner = replace(inner, socket=socket, rule=item)
-        elif isinstance(item, type) and isinstance(item, Rule):
-            raise UnsupportedType(f"{item.__name__} must be called: {item.__name__}(...)")
     return inner
 
 

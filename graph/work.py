@@ -1,33 +1,24 @@
-"""One node's work: its inputs made ready, its function called once per item, its results read."""
+"""What goes into a node's function and what comes out of it: inputs made ready, results and errors read."""
 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
 from graph.binding import Bound, rule_problem
-from graph.context import Context
 from graph.errors import ValueRefused
 from graph.events import NodeError
 from graph.folders import Folders
-from graph.mapping import Items, arguments, at
+from graph.mapping import Items
 from graph.sockets import WIDGETS, accept
 from graph.spec import NodeSpec, Output, Port
-from graph.values import Expansion, Lazy, Link, Shown
+from graph.values import Expansion, Shown
 from graph.wording import described, meant, shown
 
 _HERE = str(Path(__file__).parent)
-
-
-class Wanted(BaseException):
-    """A node asked for a lazy input that is not there yet. Not an Exception, so that no node swallows it."""
-
-    def __init__(self, link: Link) -> None:
-        super().__init__(link)
-        self.link = link
 
 
 class Part(NamedTuple):
@@ -72,73 +63,6 @@ def _receive_one(port: Port, value: Any, folders: Folders) -> Any:
         hint = meant(problem.nearest)
         raise ValueRefused(f"input {port.name}: found {shown(accepted)}, expected {problem.expected}.{hint}")
     return accepted
-
-
-def call_arguments(
-    spec: NodeSpec,
-    inputs: Mapping[str, Any],
-    index: int,
-    values: Mapping[str, tuple[Any, ...]],
-    context: Context,
-) -> dict[str, Any]:
-    """The arguments of call number `index`; lazy inputs become handles on what is there in `values` by now."""
-    made = arguments(spec, inputs, index)
-    if spec.context:
-        made[spec.context] = context
-    for name in spec.lazy:
-        given = inputs.get(name)
-        port = spec.ports[name]
-        if type(given) is Link:
-            made[name] = _handle(port, given, index, values, context.folders)
-        elif given is not None or not port.optional:
-            made[name] = Lazy.of(made[name])
-    return made
-
-
-def _handle(
-    port: Port, link: Link, index: int, values: Mapping[str, tuple[Any, ...]], folders: Folders
-) -> Lazy[Any]:
-    outputs = values.get(link.node)
-
-    def get() -> Any:
-        if outputs is None:
-            raise Wanted(link)
-        value = receive(port, outputs[link.output], folders)
-        if port.is_list:
-            return list(value) if type(value) is Items else [value]
-        return at(value, index)
-
-    return Lazy(get, source=link)
-
-
-def call_all(
-    spec: NodeSpec,
-    count: int | None,
-    made: Callable[[int], dict[str, Any]],
-    results: list[Any],
-    context: Context,
-) -> None:
-    """Call a node for the items that have no result yet, adding to `results`. Raises Cancelled between two items."""
-    for index in range(len(results), 1 if count is None else count):
-        context.check_cancelled()
-        results.append(spec.function(**made(index)))
-
-
-async def await_all(
-    spec: NodeSpec,
-    count: int | None,
-    made: Callable[[int], dict[str, Any]],
-    results: list[Any],
-    context: Context,
-) -> None:
-    """The same for an async node."""
-    try:
-        for index in range(len(results), 1 if count is None else count):
-            context.check_cancelled()
-            results.append(await spec.function(**made(index)))
-    except SystemExit as error:
-        # It would end the thread of the event loop, and every other async node with it.
-        raise RuntimeError(f"the node called sys.exit({error.code})") from error
 
 
 def read_result(spec: NodeSpec, result: Any) -> Part:
