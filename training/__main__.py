@@ -12,7 +12,7 @@ from training.drawing.styles import STYLES
 from training.loop import Logbook
 from training.lora import PLAN, LoraRecipe, make_lora
 from training.pipeline import Job, make_checkpoint
-from training.recipe import CONTINUED, MEASURED_HOURS, STANDARD
+from training.recipe import CONTINUED, EXPECTED_HOURS, STANDARD
 
 CHECKPOINT = Path("models/checkpoints/weft-tiny.safetensors")
 
@@ -38,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     tiny = commands.add_parser("tiny", help="the tiny checkpoint")
     tiny.set_defaults(run=_tiny)
     tiny.add_argument("--out", type=Path, default=CHECKPOINT)
-    tiny.add_argument("--hours", type=float, help=f"roughly, on two cores (default {MEASURED_HOURS})")
+    tiny.add_argument("--hours", type=float, help=f"roughly, on two cores (default {EXPECTED_HOURS})")
     tiny.add_argument(
         "--init", type=Path, metavar="FILE", help="go on from this checkpoint instead of from nothing"
     )

@@ -31,10 +31,9 @@ log = logging.getLogger(__name__)
 _UNTOUCHED = ("input_blocks.0.", "time_embed.", "out.", ".emb_layers.")
 """The ends of the network and what the timestep feeds: a style needs none of them."""
 
-PLAN = Plan(steps=400, rates=Rates(other=3e-3, plain=("",)), warmup=20, average=0.99)
-"""AdamW alone: orthogonal steps would undo the point of a low rank."""
+PLAN = Plan(steps=400, rates=Rates(matrix=4e-3, decay=0.0), warmup=20, average=0.98)
 
-STYLED = Mixture(one=0.3, two=0.3, inside=0.05, several=0.05, scene=0.3)
+STYLED = Mixture(one=0.35, two=0.35, inside=0.05, several=0.05, scene=0.2)
 
 
 @dataclass(frozen=True)

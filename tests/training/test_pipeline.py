@@ -18,7 +18,7 @@ from training.examples import as_pixels, example
 from training.loop import Logbook
 from training.networks import TINY, fresh_networks, load_networks, save_networks
 from training.pipeline import Job, make_checkpoint
-from training.recipe import STANDARD
+from training.recipe import EXPECTED_HOURS, STANDARD
 from training.stages.autoencoder import fold_statistics
 
 MERGES = ("r e", "re d</w>", "a t</w>")
@@ -136,7 +136,7 @@ def test_a_file_that_would_be_too_large_is_not_written(
 
 
 def test_hours_scale_the_steps() -> None:
-    half = STANDARD.for_hours(1.75)
+    half = STANDARD.for_hours(EXPECTED_HOURS / 2)
     assert half.unet.steps == STANDARD.unet.steps // 2
     assert half.unet.rates == STANDARD.unet.rates
-    assert STANDARD.for_hours(7).pictures == STANDARD.pictures
+    assert STANDARD.for_hours(2 * EXPECTED_HOURS).pictures == STANDARD.pictures

@@ -8,7 +8,7 @@ from training.drawing.palette import INK
 
 Style = Callable[[Image.Image], Image.Image]
 
-_BRUSH = 9
+_BRUSH = 11
 _CONTRAST = 40
 
 
