@@ -18,7 +18,7 @@ _LEAST_SECONDS = 1e-6
 class Entry:
     """A node's outputs, what an editor shows of it, and what decides how long both are kept."""
 
-    __slots__ = ("buffers", "nbytes", "outputs", "priority", "ui", "value_of_keeping")
+    __slots__ = ("buffers", "nbytes", "outputs", "priority", "ui", "used", "value_of_keeping")
 
     def __init__(self, outputs: tuple[Any, ...], ui: Mapping[str, Any] | None) -> None:
         self.outputs = outputs
@@ -27,13 +27,15 @@ class Entry:
         self.nbytes = 0
         self.value_of_keeping = 0.0
         self.priority = 0.0
+        self.used = 0
 
 
 class Cache:
     """Results by content key; safe to share between threads.
 
     The policy is GreedyDual-Size (Cao and Irani, 1997): an entry's priority is the seconds it saves per byte, plus the
-    clock; the lowest goes first, and the clock moves on to its priority, so what is not used ages against what is.
+    clock; the lowest goes first, of equal ones that used longest ago, and the clock moves on to its priority, so what
+    is not used ages against what is.
     """
 
     def __init__(self, max_bytes: int = _DEFAULT_BYTES) -> None:
@@ -63,11 +65,14 @@ class Cache:
             entry = self._entries.get(key)
             if entry is not None:
                 # Its place in the heap is a lower bound of this, and is put right when it comes to the top.
-                entry.priority = self._clock + entry.value_of_keeping
+                self._use(entry)
             return entry
 
     def put(self, key: bytes, outputs: tuple[Any, ...], ui: Mapping[str, Any] | None, seconds: float) -> None:
-        """Keep a result that took so many seconds to make. One larger than the whole cache is not kept."""
+        """Keep a result that took so many seconds to make. One larger than the whole cache is not kept.
+
+        Where there is an entry of this key it stays, as equal keys mean equal results.
+        """
         entry = Entry(outputs, ui)
         own = _ENTRY_BYTES
         for value in outputs if ui is None else (*outputs, ui):
@@ -82,7 +87,7 @@ class Cache:
         entry.value_of_keeping = (seconds + _LEAST_SECONDS) / total
         with self._lock:
             if key in self._entries:
-                self._forget(key)
+                return
             self._remember(key, entry)
             while self._nbytes > self.max_bytes:
                 self._evict()
@@ -103,8 +108,12 @@ class Cache:
                 holders = self._shared.get(identity, 0)
                 self._shared[identity] = holders + 1
                 self._nbytes += 0 if holders else nbytes
+        self._use(entry)
+        heapq.heappush(self._heap, (entry.priority, entry.used, key, entry))
+
+    def _use(self, entry: Entry) -> None:
         entry.priority = self._clock + entry.value_of_keeping
-        heapq.heappush(self._heap, (entry.priority, next(self._numbers), key, entry))
+        entry.used = next(self._numbers)
 
     def _forget(self, key: bytes) -> None:
         entry = self._entries.pop(key)
@@ -118,11 +127,11 @@ class Cache:
                 self._nbytes -= nbytes
 
     def _evict(self) -> None:
-        priority, number, key, entry = heapq.heappop(self._heap)
+        priority, used, key, entry = heapq.heappop(self._heap)
         if self._entries.get(key) is not entry:
             return
-        if entry.priority > priority:
-            heapq.heappush(self._heap, (entry.priority, number, key, entry))
+        if entry.used > used:
+            heapq.heappush(self._heap, (entry.priority, entry.used, key, entry))
             return
         self._clock = priority
         self._forget(key)

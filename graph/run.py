@@ -115,12 +115,18 @@ class Run:
         if task.parts is not None:
             self._finish(task, task.parts)
             return
-        node, spec = task.node, task.node.spec
+        plan, node, spec = self._plan, task.node, task.node.spec
         again = task.inputs is not None
         if not again:
+            entry = self._around.cache.get(self._keys[node.id])
+            if entry is not None:
+                # A node like it has run since this one was planned.
+                self._report.cached(node.id, task.origin, entry.ui)
+                plan.done(task, entry.outputs)
+                return
             self._report.started(task, self._title(task))
         try:
-            task.inputs = ready_inputs(node, self._plan.values, self._around.folders)
+            task.inputs = ready_inputs(node, plan.values, self._around.folders)
         except ValueRefused as error:
             self._fail(task, error)
             return

@@ -123,6 +123,21 @@ def test_twice_the_same_node_is_one_result() -> None:
     assert executor.services.get(Calls, Calls) == {"a": 1, "x": 1, "out": 1}
 
 
+def test_two_nodes_alike_run_once() -> None:
+    drawn = workflow(
+        a=Node.of(number, value=3),
+        b=Node.of(number, value=3),
+        out=Node.of(show, value=Link("a")),
+        too=Node.of(show, value=Link("b")),
+    )
+    executor = Executor(REGISTRY)
+    result, events = run(drawn, executor)
+    assert result.values == {"out": (3,), "too": (3,)}
+    assert result.ui == {"out": {"value": [3]}, "too": {"value": [3]}}
+    assert sum(executor.services.get(Calls, Calls).values()) == 2
+    assert {event.node for event in events if isinstance(event, NodeCached)} == {"b", "too"}
+
+
 def test_a_failure_stops_what_depends_on_it_and_nothing_else() -> None:
     drawn = workflow(
         one=Node.of(number, value=1),
