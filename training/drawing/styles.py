@@ -8,14 +8,16 @@ from training.drawing.palette import INK
 
 Style = Callable[[Image.Image], Image.Image]
 
-_BRUSH = 11
+_REACH = 5
 _CONTRAST = 40
 
 
 def outlined(picture: Image.Image) -> Image.Image:
     """Ink along every edge, as in a cartoon: wherever colours within the brush's reach differ clearly."""
-    brightest = picture.filter(ImageFilter.MaxFilter(_BRUSH))
-    darkest = picture.filter(ImageFilter.MinFilter(_BRUSH))
+    brightest = darkest = picture
+    for _ in range(_REACH):  # one wide filter gives the same picture four times slower
+        brightest = brightest.filter(ImageFilter.MaxFilter(3))
+        darkest = darkest.filter(ImageFilter.MinFilter(3))
     red, green, blue = ImageChops.difference(brightest, darkest).split()
     contrast = ImageChops.lighter(ImageChops.lighter(red, green), blue)
     inked = picture.copy()
