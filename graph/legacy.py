@@ -38,10 +38,11 @@ def read_legacy(document: Mapping[str, Any], registry: Registry | None) -> Workf
     for scope in flatten(document, faults):
         for drawn in scope.nodes.values():
             class_type = drawn.get("type")
+            class_type = class_type if isinstance(class_type, str) else ""
             if class_type in VIRTUAL or drawn.get("mode") in (MUTED, BYPASSED) or scope.inner(drawn):
                 continue
             node_id = scope.path(drawn)
-            if not isinstance(class_type, str) or class_type.startswith(("workflow/", "workflow>")):
+            if not class_type or class_type.startswith(("workflow/", "workflow>")):
                 faults.append(_unusable(node_id, class_type))
                 class_type = ""
             nodes[node_id] = _node(scope, drawn, class_type, registry.get(class_type))
@@ -49,14 +50,11 @@ def read_legacy(document: Mapping[str, Any], registry: Registry | None) -> Workf
     return Workflow(kept, tuple(faults))
 
 
-def _unusable(node_id: str, class_type: Any) -> Fault:
-    if isinstance(class_type, str):
-        message = f"{place(node_id)} is a group node of an old editor; turn it into a sub-graph there, and save again."
-    else:
-        message = f"{place(node_id)} has no type."
-    return Fault(
-        "missing_node_type", message, node=node_id, found=class_type, expected="the name of a node class"
-    )
+def _unusable(node_id: str, class_type: str) -> Fault:
+    reason = "is a group node of an old editor; turn it into a sub-graph there, and save again"
+    message = f"{place(node_id)} {reason if class_type else 'has no type'}."
+    expected = "the name of a node class"
+    return Fault("missing_node_type", message, node=node_id, found=class_type, expected=expected)
 
 
 def _node(scope: Scope, drawn: Mapping[str, Any], class_type: str, spec: NodeSpec | None) -> Node:
