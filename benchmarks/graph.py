@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from graph import Executor, Expansion, Link, Node, Registry, RunResult, Shown, Workflow, node
+from graph import Cache, Executor, Expansion, Link, Node, Registry, RunResult, Shown, Workflow, node
 
 NODES = 10_000
 ITERATIONS = 1_000
@@ -175,8 +175,6 @@ def loop_figures(iterations: int) -> tuple[float, float]:
     )
     text = json.dumps(drawn.to_json())
     elapsed = seconds(lambda: run(text, Executor(REGISTRY)))
-    from graph import Cache
-
     tracemalloc.start()
     run(text, Executor(REGISTRY, cache=Cache(max_bytes=STATE_BYTES // 2)))
     peak = tracemalloc.get_traced_memory()[1]

@@ -166,6 +166,10 @@ class _Reading:
         ]
 
     def _default(self, name: str, hint: Hint, default: Any) -> Any:
+        if default is MISSING and hint.optional:
+            self._wrong.append(
+                f"parameter {name} may be None but has no default; write {name}: T | None = None"
+            )
         if default is MISSING or (default is None and (hint.optional or hint.socket == ANY)):
             return default
         if hint.is_list or hint.lazy or (hint.socket not in WIDGETS and hint.socket != ANY):

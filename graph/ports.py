@@ -154,10 +154,10 @@ class Socket:
     name: str
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that `name` is most likely a slip for, letter case aside; None if none is close."""
+def nearest(name: str, known: Iterable[str], *, likeness: float = 0.5) -> str | None:
+    """The known name that `name` is most likely a slip for, letter case aside; None if none is that much alike."""
     by_folded = {known_name.casefold(): known_name for known_name in known}
-    found = difflib.get_close_matches(name[:200].casefold(), by_folded, n=1, cutoff=0.5)
+    found = difflib.get_close_matches(name[:200].casefold(), by_folded, n=1, cutoff=likeness)
     return by_folded[found[0]] if found else None
 
 

@@ -20,6 +20,7 @@ from graph.workflow import Node, Workflow
 
 _MOST_SUGGESTIONS = 200
 _MOST_CYCLE_NODES_SHOWN = 12
+_SLIP = 0.7
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,9 @@ class _Checker:
         """An unknown input is passed over, unless it looks like a slip for one that was not given."""
         for name in node.inputs:
             if name not in spec.ports:
-                near = self.nearest(name, [port for port in spec.ports if port not in node.inputs])
+                near = self.nearest(
+                    name, [port for port in spec.ports if port not in node.inputs], likeness=_SLIP
+                )
                 names = ", ".join(spec.ports) or "none"
                 message = (
                     f"{place(node_id, node.class_type, node.title)}: it has no input {shown(name)}.{meant(near)} "
@@ -206,10 +209,10 @@ class _Checker:
             Fault(kind, message, node_id, title, node.class_type, name, found, expected, near, blocking)
         )
 
-    def nearest(self, name: str, known: Iterable[str]) -> str | None:
+    def nearest(self, name: str, known: Iterable[str], *, likeness: float = 0.5) -> str | None:
         """The nearest name, for the first faults only: looking for it takes long in a workflow that is all faults."""
         self.suggestions += 1
-        return nearest(name, known) if self.suggestions <= _MOST_SUGGESTIONS else None
+        return nearest(name, known, likeness=likeness) if self.suggestions <= _MOST_SUGGESTIONS else None
 
     def order(self) -> list[str]:
         """All nodes that no cycle keeps out, in topological order. Each cycle is a fault."""

@@ -36,9 +36,13 @@ def described(value: Any) -> str:
     """A short form of a value that flows along a link, never the numbers in a tensor."""
     if value is None or isinstance(value, bool | int | float | str | bytes):
         return shown(value)
-    shape = getattr(value, "shape", None)
-    if shape is not None:
-        return f"{type(value).__name__} {shown(tuple(shape))}"
-    if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
-        return f"{type(value).__name__} of {len(value)}"
+    try:
+        shape = getattr(value, "shape", None)
+        if shape is not None:
+            return f"{type(value).__name__} {shown(tuple(shape))}"
+        if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
+            return f"{type(value).__name__} of {len(value)}"
+    except Exception:
+        # A value that cannot be looked at must not hide the error that it is shown for.
+        return type(value).__name__
     return type(value).__name__

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
+_SECONDS_TO_END = 10.0
 
 
 class Workers(Generic[T]):
@@ -37,6 +38,7 @@ class Workers(Generic[T]):
         if self._pool is not None:
             self._pool.shutdown(wait=True)
         if self._loop is not None and self._thread is not None:
+            asyncio.run_coroutine_threadsafe(_end_tasks(), self._loop).result()
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
@@ -76,3 +78,14 @@ class Workers(Generic[T]):
     def _track(self, piece: T, future: Future[None]) -> None:
         self._futures[future] = piece
         future.add_done_callback(lambda done: self._done.put((piece, done)))
+
+
+async def _end_tasks() -> None:
+    """Let what is being awaited clean up after itself, for a while."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        if not task.cancelling():
+            task.cancel()
+    if others:
+        await asyncio.wait(others, timeout=_SECONDS_TO_END)
+    await asyncio.get_running_loop().shutdown_asyncgens()

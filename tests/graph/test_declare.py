@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Literal, NamedTuple
 
 import pytest
@@ -173,6 +173,7 @@ def test_an_unresolvable_hint_is_refused() -> None:
         (Image, 3, "T | None = None"),
         (list, None, "list[T]"),
         (list[list[int]], None, "list of lists"),
+        (int | None, ..., "may be None but has no default"),
         (set[int], None, "no type of a value"),
         (Callable[[], int], None, "no type of a value"),
         (Literal[1, 2], 1, "strings only"),
@@ -181,11 +182,13 @@ def test_an_unresolvable_hint_is_refused() -> None:
     ],
 )
 def test_a_wrong_input_is_refused(hint: Any, default: Any, said: str) -> None:
-    def wrong(a=default) -> int:  # type: ignore[no-untyped-def] # noqa: ANN001
+    def wrong(*, a=default) -> int:  # type: ignore[no-untyped-def] # noqa: ANN001
         """Wrong."""
         return 1
 
     wrong.__annotations__["a"] = hint
+    if default is ...:
+        wrong.__kwdefaults__ = None
     assert said in declared(wrong)
 
 
@@ -223,9 +226,9 @@ def test_other_wrong_declarations() -> None:
         """
         return a
 
-    def many() -> int:
+    def many() -> Iterator[int]:
         """Yields."""
-        yield 1  # type: ignore[misc]
+        yield 1
 
     assert "both Context" in declared(two)
     assert 'lists b under "Inputs:"' in declared(drifted)

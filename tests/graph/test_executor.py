@@ -161,6 +161,27 @@ def test_a_failure_stops_what_depends_on_it_and_nothing_else() -> None:
     assert run(SUM, executor)[0].status == "success"
 
 
+def test_a_value_that_cannot_be_looked_at_hides_no_error() -> None:
+    class Shy:
+        @property
+        def shape(self) -> tuple[int, ...]:
+            raise RuntimeError("not now")
+
+    @node("GiveShy", category="toys")
+    def give() -> Any:
+        """Something that cannot be looked at."""
+        return Shy()
+
+    @node("TakeShy", category="toys", output=True)
+    def take(*, value: Any) -> int:
+        """Fail."""
+        raise ValueError("the real one")
+
+    drawn = workflow(g=Node.of(give), out=Node.of(take, value=Link("g")))
+    (error,) = run(drawn, Executor(Registry.of(give, take)))[0].errors
+    assert (error.message, error.inputs) == ("the real one", {"value": "Shy"})
+
+
 def test_several_failures_are_all_told() -> None:
     drawn = workflow(
         **{key: Node.of(fail, a=1, why=key) for key in ("x", "y")},
@@ -407,15 +428,22 @@ def test_async_nodes_run_at_once() -> None:
 def test_cancelling_ends_what_is_awaited() -> None:
     cancel = threading.Event()
 
+    cleaned_up: list[str] = []
+
     @node("Forever", category="toys", output=True)
     async def forever() -> int:
         """Wait for ever."""
         cancel.set()
-        await asyncio.Event().wait()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            cleaned_up.append("yes")
         return 1
 
     result, _ = run(workflow(out=Node.of(forever)), Executor(Registry.of(forever)), cancel=cancel)
     assert result.status == "cancelled"
+    assert cleaned_up == ["yes"]
 
 
 def test_async_failures() -> None:
