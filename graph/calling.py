@@ -26,26 +26,37 @@ class Wanted(BaseException):
 
 def call(task: Task, values: Values, context: Context) -> None:
     """Call a node for all items that have no result yet. Raises Wanted, Cancelled, or whatever the node raises."""
-    for made in _arguments_left(task, values, context):
-        task.results.append(task.node.spec.function(**made))
+    results = started(task)
+    for made in _arguments_left(task, results, values, context):
+        results.append(task.node.spec.function(**made))
 
 
 async def call_async(task: Task, values: Values, context: Context) -> None:
     """The same for an async node."""
     try:
-        for made in _arguments_left(task, values, context):
-            task.results.append(await task.node.spec.function(**made))
+        results = started(task)
+        for made in _arguments_left(task, results, values, context):
+            results.append(await task.node.spec.function(**made))
     except SystemExit as error:
         # It would end the thread of the event loop, and every other async node with it.
         raise RuntimeError(f"the node called sys.exit({error.code})") from error
 
 
-def _arguments_left(task: Task, values: Values, context: Context) -> Iterator[dict[str, Any]]:
+def started(task: Task) -> list[Any]:
+    """What the task's calls returned so far."""
+    if task.results is None:
+        task.results = []
+    return task.results
+
+
+def _arguments_left(
+    task: Task, results: list[Any], values: Values, context: Context
+) -> Iterator[dict[str, Any]]:
     """The arguments of each call still to be made. A list that a lazy input turns out to be makes them more."""
     spec, inputs = task.node.spec, task.inputs or {}
-    while len(task.results) < (1 if task.count is None else task.count):
+    while len(results) < (1 if task.count is None else task.count):
         context.check_cancelled()
-        index = len(task.results)
+        index = len(results)
         made = arguments(spec, inputs, index)
         if spec.context:
             made[spec.context] = context

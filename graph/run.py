@@ -65,7 +65,7 @@ class Run:
         self._keys = Keys(partial(self._context, None))
         for node in checked.nodes.values():
             self._keys.add(node)
-        self._plan = Plan(checked.nodes.values(), self._keys, around.cache, checked.targets)
+        self._plan = Plan(checked.nodes, self._keys, around.cache, checked.targets)
         self._report = Report(around.on_event)
         self._workers: Workers[Task] = Workers()
         self._io_in_flight = 0
@@ -101,7 +101,7 @@ class Run:
                     pass
             elif workers:
                 self._take_back(_LOOK_UP_SECONDS)
-            elif not plan.beside:
+            else:
                 return
         self._cancelled = True
         workers.cancel()
@@ -151,7 +151,7 @@ class Run:
         began = time.perf_counter()
         try:
             if spec.plain and task.count is None:
-                task.results.append(spec.function(**inputs))
+                task.results = [spec.function(**inputs)]
             else:
                 call(task, self._plan.values, self._context(task))
         finally:
@@ -192,7 +192,7 @@ class Run:
     def _called(self, task: Task) -> None:
         """All calls of a task have returned."""
         try:
-            parts = [read_result(task.node.spec, result) for result in task.results]
+            parts = [read_result(task.node.spec, result) for result in task.results or ()]
             if any(part.expansion for part in parts):
                 self._expand(task, parts)
             elif task.count is None:
@@ -225,7 +225,7 @@ class Run:
                 wanted.extend(inner.id for inner, _ in laid.nodes if inner.spec.output)
         sources = [output.node for given in outputs for output in given if type(output) is Link]
         task.parts = [Part(given, None, part.ui) for part, given in zip(parts, outputs, strict=True)]
-        task.state = State.WAITING
+        task.state, task.expanded = State.WAITING, time.perf_counter()
         self._want([*wanted, *sources])
         plan.hand_over(task, added, sources)
         self._wait_for(task, [*wanted, *sources])
@@ -242,7 +242,8 @@ class Run:
         self._report.finished(task, ui)
         # What an editor shows of a node's sub-graph, it shows again when the node itself comes from the cache.
         everything = self._report.ui.get(node_id) if task.origin == node_id else ui
-        self._around.cache.put(self._keys[node_id], outputs, everything, task.seconds)
+        within = time.perf_counter() - task.expanded if task.expanded else 0.0
+        self._around.cache.put(self._keys[node_id], outputs, everything, task.seconds + within)
         self._plan.done(task, outputs)
 
     def _resolved(self, task: Task, part: Part) -> tuple[Any, ...]:

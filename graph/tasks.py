@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
@@ -27,13 +27,14 @@ class Task:
 
     origin: the workflow's own node that it is part of. waiting: how many sources it still waits for.
     users: the tasks that wait for it. inputs: by name, None before it first starts. count: how many calls they make;
-    None for one without a list. results: what its calls returned so far.
-    parts: those results once they are all there, when some of them are sub-graphs that it now waits for.
+    None for one without a list. results: what its calls returned so far, None before it first starts.
+    parts: those results once they are all there, when some of them are sub-graphs that it now waits for, since the
+    time `expanded`.
     held: nodes whose values it keeps in memory besides those of its links.
     """
 
     __slots__ = (
-        "count", "held", "holds_links", "inputs", "node", "origin",
+        "count", "expanded", "held", "holds_links", "inputs", "node", "origin",
         "parts", "results", "seconds", "state", "users", "waiting",
     )  # fmt: skip
 
@@ -44,17 +45,17 @@ class Task:
         self.waiting = 0
         self.users: list[Task] = []
         self.inputs: dict[str, Any] | None = None
-        self.results: list[Any] = []
+        self.results: list[Any] | None = None
         self.count: int | None = None
         self.parts: list[Part] | None = None
         self.held: Sequence[str] = ()
         self.holds_links = False
         self.seconds = 0.0
+        self.expanded = 0.0
 
     def clear(self) -> None:
         """Let go of what was only needed to call the node."""
-        self.inputs = None
-        self.results.clear()
+        self.inputs = self.results = None
 
 
 class Plan:
@@ -65,13 +66,15 @@ class Plan:
     `ready` is a stack: what became ready last runs first. `beside` holds the ready IO and async nodes, in order.
     """
 
-    def __init__(self, nodes: Iterable[Bound], keys: Keys, cache: Cache, targets: Iterable[str]) -> None:
-        self.nodes = {node.id: node for node in nodes}
+    def __init__(self, nodes: Mapping[str, Bound], keys: Keys, cache: Cache, targets: Iterable[str]) -> None:
+        self._nodes = nodes
+        self._inner: dict[str, Bound] = {}
         self.values: dict[str, tuple[Any, ...]] = {}
         self.ready: list[Task] = []
         self.beside: deque[Task] = deque()
         self.tasks: dict[str, Task] = {}
         self._origins: dict[str, str] = {}
+        self._unasked: set[str] = set()
         self._uses: dict[str, int] = {}
         self._keys = keys
         self._cache = cache
@@ -79,22 +82,29 @@ class Plan:
 
     def add(self, node: Bound, origin: str) -> None:
         """A node of a sub-graph, which may be asked for from now on."""
-        self.nodes[node.id] = node
+        self._inner[node.id] = node
         self._origins[node.id] = origin
 
-    def hand_over(self, task: Task, added: Iterable[Bound], sources: Iterable[str]) -> None:
+    def hand_over(self, task: Task, added: Sequence[Bound], sources: Iterable[str]) -> None:
         """A task whose sub-graph of `added` nodes is wanted by now keeps `sources` in place of its own inputs.
 
-        It also keeps what those nodes are linked to that are not wanted yet, and may be when a lazy input is asked for.
+        Those nodes that are not wanted yet, but may be when a lazy input is asked for, keep what they are linked to.
         """
-        held = [*sources]
-        for node in added:
-            if node.id not in self.tasks and node.id not in self.values:
-                held.extend(link.node for link in node.links.values())
-        for node_id in held:
+        task.held = [*sources]
+        for node_id in task.held:
             self.hold(node_id)
-        self.let_go(task)
-        task.held = held
+        for node in reversed(added):
+            if node.id in self.tasks or node.id in self.values:
+                continue
+            if self._uses.get(node.id):
+                self._unasked.add(node.id)
+                for link in node.links.values():
+                    self.hold(link.node)
+            else:
+                self._forget(node.id)
+        if task.holds_links:
+            task.holds_links = False
+            self._drop(link.node for link in task.node.links.values())
         task.clear()
 
     def origin(self, node_id: str) -> str:
@@ -119,7 +129,7 @@ class Plan:
                 self.values[node_id] = entry.outputs
                 hits.append((node_id, entry))
                 continue
-            node = self.nodes[node_id]
+            node = self._nodes.get(node_id) or self._inner[node_id]
             self.tasks[node_id] = task = Task(node, self.origin(node_id))
             new.append(task)
             lazy = node.spec.lazy
@@ -156,12 +166,10 @@ class Plan:
         """The task needs none of the values it has been keeping."""
         if task.holds_links:
             task.holds_links = False
-            for link in task.node.links.values():
-                self._drop(link.node)
+            self._drop(link.node for link in task.node.links.values())
         if task.held:
-            for node_id in task.held:
-                self._drop(node_id)
-            task.held = ()
+            held, task.held = task.held, ()
+            self._drop(held)
 
     def done(self, task: Task, outputs: tuple[Any, ...]) -> None:
         """The task has its outputs; tasks that waited for nothing else are ready."""
@@ -171,7 +179,7 @@ class Plan:
         task.clear()
         if self._uses.get(node_id) or node_id in self._targets:
             self.values[node_id] = outputs
-        else:
+        elif node_id in self._origins:
             self._forget(node_id)
         self.let_go(task)
         for user in reversed(task.users):
@@ -196,23 +204,39 @@ class Plan:
                 current.users.clear()
         return died
 
-    def _drop(self, node_id: str) -> None:
-        left = self._uses[node_id] - 1
-        self._uses[node_id] = left
-        if not left and node_id not in self._targets and self.values.pop(node_id, None) is not None:
-            self._forget(node_id)
+    def _drop(self, node_ids: Iterable[str]) -> None:
+        """One use less of each of these nodes' values."""
+        pending = [*node_ids]
+        while pending:
+            node_id = pending.pop()
+            left = self._uses[node_id] - 1
+            self._uses[node_id] = left
+            if not left and node_id not in self._targets:
+                had_value = self.values.pop(node_id, None) is not None
+                if node_id in self._origins and (had_value or node_id not in self.tasks):
+                    pending.extend(self._forget(node_id))
 
-    def _forget(self, node_id: str) -> None:
-        """A node of a sub-graph whose value nobody will ask for again."""
-        if node_id in self._origins:
-            del self._origins[node_id], self.nodes[node_id]
-            self._uses.pop(node_id, None)
-            self.tasks.pop(node_id, None)
-            self._keys.forget(node_id)
+    def _forget(self, node_id: str) -> list[str]:
+        """Let nothing stay of a sub-graph's node that nobody will ask for again.
+
+        Returns what it was keeping the values of, as it was never asked for itself.
+        """
+        del self._origins[node_id]
+        node = self._inner.pop(node_id)
+        self._uses.pop(node_id, None)
+        self.tasks.pop(node_id, None)
+        self._keys.forget(node_id)
+        if node_id not in self._unasked:
+            return []
+        self._unasked.remove(node_id)
+        return [link.node for link in node.links.values()]
 
     def _connect(self, task: Task) -> bool:
-        lazy, links = task.node.spec.lazy, task.node.links
+        node_id, lazy, links = task.node.id, task.node.spec.lazy, task.node.links
         task.holds_links = True
         for link in links.values():
             self.hold(link.node)
+        if node_id in self._unasked:
+            self._unasked.remove(node_id)
+            self._drop(link.node for link in links.values())
         return self.wait_for(task, {link.node: None for name, link in links.items() if name not in lazy})

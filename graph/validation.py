@@ -25,7 +25,7 @@ _SLIP = 0.7
 
 @dataclass(frozen=True)
 class Checked:
-    """A workflow after validation. nodes: in topological order, those of known classes that no cycle keeps out."""
+    """A workflow after validation. nodes: those that the targets need, in topological order."""
 
     faults: tuple[Fault, ...]
     nodes: dict[str, Bound]
@@ -69,7 +69,7 @@ def check(
         else replace(fault, blocking=False)
         for fault in checker.faults
     )
-    return Checked(faults, {node_id: bound[node_id] for node_id in order if node_id in bound}, chosen)
+    return Checked(faults, {key: bound[key] for key in order if key in bound and key in needed}, chosen)
 
 
 def _always_blocks(fault: Fault) -> bool:
@@ -129,7 +129,10 @@ class _Checker:
                     self.refuse(node_id, node, port.name, value, problem)
         if known < len(inputs):
             self.check_unknown(node_id, node, spec)
-        return Bound(node_id, spec, with_defaults(spec, given, links), links)
+        # Where there are only links, the mapping that the workflow holds already will do.
+        return Bound(
+            node_id, spec, with_defaults(spec, given, links), inputs if len(links) == len(inputs) else links
+        )
 
     def missing(self, node_id: str, node: Node, port: Port) -> None:
         expected = f"a value or a link of type {port.socket}"

@@ -66,10 +66,13 @@ class Workflow:
         be read; what is wrong with a single node is kept for `validate`.
         """
         with collection_paused():
-            return cls._read(parse(source) if isinstance(source, str | bytes) else source, registry)
+            if isinstance(source, str | bytes):
+                return cls._read(parse(source), registry, owned=True)
+            return cls._read(source, registry, owned=False)
 
     @classmethod
-    def _read(cls, document: Any, registry: Registry | None) -> Workflow:
+    def _read(cls, document: Any, registry: Registry | None, *, owned: bool) -> Workflow:
+        """owned: nobody else has the document, so that its parts may become the workflow's."""
         if not isinstance(document, Mapping):
             raise unreadable(
                 f"it is {shown(document)}, where an object of nodes by their ids was expected", document
@@ -81,7 +84,7 @@ class Workflow:
             from graph.legacy import read_legacy
 
             return read_legacy(document, registry)
-        return _read_nodes(document)
+        return _read_nodes(document, owned)
 
     def to_json(self) -> dict[str, dict[str, Any]]:
         """The API form. A well-formed workflow that was read from it comes back equal."""
@@ -153,7 +156,7 @@ def _link_or_value(value: list[Any]) -> Any:
     return Link(source if type(source) is str else str(source), output)
 
 
-def _read_nodes(document: Mapping[Any, Any]) -> Workflow:
+def _read_nodes(document: Mapping[Any, Any], owned: bool) -> Workflow:
     nodes: dict[str, Node] = {}
     faults: list[Fault] = []
     for key, value in document.items():
@@ -164,11 +167,11 @@ def _read_nodes(document: Mapping[Any, Any]) -> Workflow:
         if node_id in nodes:
             faults.append(Fault("invalid_prompt", f"The node id {shown(key)} is there twice.", found=key))
             continue
-        nodes[node_id] = _read_node(node_id, value, faults)
+        nodes[node_id] = _read_node(node_id, value, owned, faults)
     return Workflow(nodes, tuple(faults))
 
 
-def _read_node(node_id: str, value: Any, faults: list[Fault]) -> Node:
+def _read_node(node_id: str, value: Any, owned: bool, faults: list[Fault]) -> Node:
     if not _is_object(value):
         _fault(faults, node_id, "invalid_prompt", value, 'an object with "class_type" and "inputs"')
         return Node("")
@@ -187,7 +190,10 @@ def _read_node(node_id: str, value: Any, faults: list[Fault]) -> Node:
     extra = _NOTHING
     if len(value) > 3 or not value.keys() <= _NODE_KEYS:
         extra = {name: item for name, item in value.items() if name not in _NODE_KEYS}
-    read = {name: _link_or_value(item) if type(item) is list else item for name, item in inputs.items()}
+    read = inputs if owned and type(inputs) is dict else dict(inputs)
+    for name, item in read.items():
+        if type(item) is list:
+            read[name] = _link_or_value(item)
     return Node(class_type, read, meta if _is_object(meta) else _NOTHING, extra)
 
 

@@ -228,6 +228,18 @@ def test_what_no_output_needs_does_not_block() -> None:
     assert result.status == "success"
 
 
+@pytest.mark.parametrize("source", ["nowhere", "9", "8"])
+def test_broken_links_aside_do_not_block(source: str) -> None:
+    aside = {
+        "9": {"class_type": "Add", "inputs": {"a": [source, 0]}},
+        "8": {"class_type": "Fail", "inputs": {}},
+    }
+    drawn = Workflow.from_json({"1": {"class_type": "Number", "inputs": {}}, "2": shown(), **aside})
+    assert faults(drawn)
+    assert not any(fault.blocking for fault in faults(drawn))
+    assert run(drawn)[0].status == "success"
+
+
 def test_a_workflow_in_python_is_checked_too() -> None:
     drawn = workflow(a=Node.of(show, value=object()), b=Node.of(number, value=Link("zz")))
     kinds = {fault.kind for fault in faults(drawn)}
