@@ -25,6 +25,15 @@ def check_latent(latent: Latent) -> None:
         )
 
 
+def check_result(samples: Tensor) -> None:
+    """Raises ValueError when sampling has ended in NaN or infinite numbers, which would become a black picture."""
+    if not torch.isfinite(samples).all():
+        raise ValueError(
+            "Sampling ended in NaN or infinite numbers: they grew past what this precision holds. Lower cfg or the "
+            "strength of a LoRA, or compute with --dtype fp32; if that does not help, the checkpoint is damaged."
+        )
+
+
 def check_noise(noise: Tensor, latent: Latent) -> None:
     """Raises ValueError unless there is one number of noise for each of the latent."""
     if noise.shape != latent.samples.shape:

@@ -35,9 +35,9 @@ class Region:
 def fit_mask(mask: Tensor, samples: Tensor) -> Tensor:
     """A noise mask of any size as [B, 1, h, w], to go with samples [B, C, h, w]: resized bilinearly, and repeated.
 
-    Raises ValueError for NaN or infinite numbers.
+    Raises ValueError for an empty mask, and for NaN or infinite numbers.
     """
-    if mask.ndim < 2 or not torch.isfinite(mask).all():
+    if mask.ndim < 2 or 0 in mask.shape or not torch.isfinite(mask).all():
         raise ValueError(
             f"A noise mask is [B, 1, H, W] with numbers from 0 to 1; got shape {list(mask.shape)}"
             f"{'' if torch.isfinite(mask).all() else ', holding NaN or infinity'}."

@@ -9,7 +9,13 @@ from torch import Tensor
 
 from diffusion.config import LATENT_SCALE
 from diffusion.model import Model
-from diffusion.sampling.checks import check_conditionings, check_latent, check_noise, check_sigmas
+from diffusion.sampling.checks import (
+    check_conditionings,
+    check_latent,
+    check_noise,
+    check_result,
+    check_sigmas,
+)
 from diffusion.sampling.denoiser import Denoiser
 from diffusion.sampling.guidance import CFG, GuidedDenoiser, Guider
 from diffusion.sampling.inpaint import Region, extra_channels, fit_mask
@@ -84,7 +90,7 @@ def sample_custom(
     """The same with every part chosen: what to follow, how, at which levels, from what noise.
 
     sigmas: [n + 1] float32, or empty: the latent comes back as it is. noise: like latent.samples, unit normal or zero.
-    seed: of the noise that the sampler adds along the way.
+    seed: of the noise that the sampler adds along the way. Raises ValueError also when the result is not finite.
     """
     check_latent(latent)
     check_conditionings(guider.conditionings, guider.model, len(latent.samples))
@@ -106,6 +112,7 @@ def sample_custom(
         x = clean + noise * starting_level(schedule, float(sigmas[0]))
         run = sampler.steps(denoise, x, sigmas, sampler.noise(x, sigmas, seed))
         x = run_steps(run, x, total=len(sigmas) - 1, on_step=_in_vae_scale(on_step))
+    check_result(x)
     return replace(latent, samples=(x / LATENT_SCALE).to(latent.samples.device))
 
 

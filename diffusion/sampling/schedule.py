@@ -103,6 +103,9 @@ SCHEDULERS: Mapping[str, Scheduler] = MappingProxyType(
 )
 SCHEDULER_NAMES = tuple(SCHEDULERS)
 
+MOST_PLANNED = 1_000_000
+"""The longest schedule that is made to run the end of: 10,000 steps at a denoise of 0.01."""
+
 
 def sampling_sigmas(
     schedule: NoiseSchedule,
@@ -116,8 +119,8 @@ def sampling_sigmas(
 
     denoise: 0..1, the share of the schedule to run: `steps` steps at the end of one of steps / denoise steps.
     discard_penultimate: leave out the last level above zero (and plan one step more to make up for it), for samplers
-    that evaluate the model between two levels. Raises ValueError for an unknown scheduler, steps < 1, or denoise
-    outside 0..1.
+    that evaluate the model between two levels. Raises ValueError for an unknown scheduler, steps < 1, denoise
+    outside 0..1, or so small that the schedule would be longer than MOST_PLANNED.
     """
     levels = find(SCHEDULERS, scheduler, kind="scheduler")
     if steps < 1:
@@ -128,6 +131,11 @@ def sampling_sigmas(
         )
     if denoise == 0:
         return torch.zeros(0)
+    if steps > denoise * MOST_PLANNED:
+        raise ValueError(
+            f"denoise {denoise} is too small for {steps} steps: give {steps / MOST_PLANNED:g} at least, or 0 "
+            "to keep the latent as it is."
+        )
     # Above 0.9999 a share is a whole, by the convention that existing workflows count on.
     planned = steps if denoise > 0.9999 else int(steps / denoise)
     sigmas = levels(schedule, planned + 1 if discard_penultimate else planned)

@@ -20,7 +20,8 @@ def encode(clip: Clip, text: str) -> Conditioning:
     w has the states e + w (z - e), where z are its own and e are those of an empty prompt in the same place, as in
     ComfyUI; pooled is not weighted. The states are those of layer `clip.layer`, after the final norm.
 
-    Raises ValueError for a layer the encoder does not have, and for a tokenizer with more tokens than the encoder.
+    Raises ValueError for a layer the encoder does not have, for a tokenizer with more tokens than the encoder, and for
+    weights so large that the states overflow.
     """
     tokenizer, length = clip.tokenizer, clip.config.positions
     chunks = pack_chunks(prompt_parts(text, tokenizer), tokenizer, length=length)
@@ -34,6 +35,11 @@ def encode(clip: Clip, text: str) -> Conditioning:
     hidden = states.hidden.to("cpu", torch.float32)  # [n or n + 1, T, C]
     if weighted:
         hidden = _weighted(hidden[:-1], hidden[-1], weights)
+        if not torch.isfinite(hidden).all():
+            raise ValueError(
+                f"the emphasis in this prompt is too strong: a part of it weighs {float(weights.abs().max()):g}; "
+                "take out brackets, or write a weight such as (word:1.2)"
+            )
     return Conditioning((Cond(hidden.flatten(0, 1)[None], states.pooled[:1].to("cpu", torch.float32)),))
 
 

@@ -138,3 +138,9 @@ def test_a_layer_the_encoder_does_not_have(layer: int) -> None:
 def test_a_tokenizer_that_is_not_the_encoders() -> None:
     with pytest.raises(ValueError, match=r"token 49407 .* only has 520 tokens"):
         encode(replace(_clip(), tokenizer=Tokenizer.clip()), "cat")
+
+
+@pytest.mark.parametrize("text", ["(cat:1e308)", "(" * 1000 + "cat" + ")" * 1000])
+def test_emphasis_past_all_measure_is_named(text: str) -> None:
+    with pytest.raises(ValueError, match="emphasis in this prompt is too strong: a part of it weighs inf"):
+        encode(_clip(), text)

@@ -248,6 +248,8 @@ def _with_nan() -> Latent:
         ({"steps": 0}, "at least one step"),
         ({"denoise": 2.0}, "denoise must lie"),
         ({"cfg": float("nan")}, "guidance scale"),
+        ({"cfg": 1e300}, "Sampling ended in NaN"),
+        ({"latent": Latent(_latent().samples, torch.zeros(0, 1, 8, 8))}, r"got shape \[0, 1, 8, 8\]"),
     ],
 )
 def test_what_does_not_fit_is_said(changes: dict[str, Any], message: str) -> None:

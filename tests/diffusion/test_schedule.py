@@ -135,6 +135,7 @@ def test_discarding_the_penultimate_level_keeps_the_step_count(denoise: float) -
         ({"scheduler": "karras", "steps": 0}, "at least one step"),
         ({"scheduler": "karras", "steps": 5, "denoise": 1.5}, "between 0"),
         ({"scheduler": "karras", "steps": 5, "denoise": float("nan")}, "between 0"),
+        ({"scheduler": "karras", "steps": 20, "denoise": 1e-9}, "too small for 20 steps: give 2e-05"),
     ],
 )
 def test_what_cannot_be_scheduled_is_named(options: dict[str, object], message: str) -> None:
