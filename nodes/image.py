@@ -6,7 +6,7 @@ from diffusion.types import Image, Mask
 from graph import QUIET, Choice, Context, File, Shown, node
 from nodes.fingerprints import content_stamp
 from nodes.metadata import workflow_metadata
-from nodes.pictures import png_bytes, read_channel, read_picture
+from nodes.pictures import check_pictures, png_bytes, read_channel, read_picture
 from nodes.saving import expand_prefix, save_numbered
 
 PictureFile = Annotated[str, File("input", upload=True)]
@@ -65,6 +65,7 @@ def save_image(*, images: Image, filename_prefix: str = "ComfyUI", ctx: Context 
         filename_prefix: Start of the files' names, with folders before it; a number follows. `%width%`, `%height%`,
             `%batch_num%`, `%date:yyyy-MM-dd%` and `%Node title.input%` are filled in.
     """
+    check_pictures(images)
     metadata = workflow_metadata(ctx)
     height, width = images.shape[1:3]
     prefix = expand_prefix(filename_prefix, ctx=ctx, width=width, height=height)
@@ -88,6 +89,7 @@ def preview_image(*, images: Image, ctx: Context = QUIET) -> Shown[None]:
     Inputs:
         images: The pictures.
     """
+    check_pictures(images)
     metadata = workflow_metadata(ctx)
     saved = [
         save_numbered(

@@ -77,6 +77,10 @@ def set_latent_noise_mask(*, samples: Latent, mask: Mask) -> Latent:
     Outputs:
         LATENT: The same latents with the mask.
     """
+    if mask.ndim < 2 or 0 in mask.shape:
+        raise ValueError(
+            f"A mask has the shape [batch, height, width], none of them 0; got {list(mask.shape)}."
+        )
     return replace(samples, noise_mask=mask.reshape(-1, 1, mask.shape[-2], mask.shape[-1]))
 
 

@@ -46,10 +46,7 @@ def _frames(path: Path) -> list[Pillow.Image]:
     try:
         with Pillow.open(path) as file:
             if file.width * file.height * getattr(file, "n_frames", 1) > MAX_PIXELS:
-                raise ValueError(
-                    f"{path.name} has {file.width}x{file.height} pixels a frame; "
-                    f"more than {MAX_PIXELS} in all are not read: scale it down."
-                )
+                raise Pillow.DecompressionBombError
             frames = [file] if file.format == "MPO" else ImageSequence.Iterator(file)
             return [ImageOps.exif_transpose(frame).copy() for frame in frames]
     except UnidentifiedImageError as error:
@@ -57,8 +54,8 @@ def _frames(path: Path) -> list[Pillow.Image]:
             f"{path.name} is no picture that can be read: use PNG, JPEG, WEBP, GIF, BMP or TIFF."
         ) from error
     except Pillow.DecompressionBombError as error:
-        raise ValueError(f"{path.name} has more than {MAX_PIXELS} pixels: scale it down.") from error
-    except (OSError, SyntaxError, EOFError) as error:
+        raise ValueError(f"{path.name} has more than {MAX_PIXELS} pixels in all: scale it down.") from error
+    except (OSError, SyntaxError, ValueError) as error:
         raise ValueError(f"{path.name} is damaged or cut short ({error}): save it anew.") from error
 
 
@@ -82,9 +79,22 @@ def _to_tensor(picture: Pillow.Image) -> torch.Tensor:
     return torch.from_numpy(np.asarray(picture).astype(np.float32) / 255.0)
 
 
+def check_pictures(images: torch.Tensor) -> None:
+    """Raises ValueError unless these are pictures that can be saved, one at least: [B, H, W, 1, 3 or 4], no NaN."""
+    if images.ndim != 4 or images.shape[-1] not in (1, 3, 4) or 0 in images.shape:
+        raise ValueError(
+            f"Pictures have the shape [batch, height, width, 3 or 4], one picture at least; got {list(images.shape)}. "
+            "Look at the node they come from."
+        )
+    if images.isnan().any():
+        raise ValueError(
+            "The pictures hold NaN where numbers from 0 to 1 should be. Look at the node they come from."
+        )
+
+
 def png_bytes(pixels: torch.Tensor, metadata: Mapping[str, str], *, compress_level: int = 4) -> bytes:
-    """One picture [H, W, C] as a PNG file whose text chunks carry `metadata`."""
-    values = np.clip(255.0 * pixels.float().cpu().numpy(), 0, 255).astype(np.uint8)
+    """One picture [H, W, 1, 3 or 4] as a PNG file whose text chunks carry `metadata`."""
+    values = np.clip(255.0 * pixels.detach().float().cpu().numpy(), 0, 255).astype(np.uint8)
     if values.shape[-1] == 1:
         values = rearrange(values, "h w 1 -> h w")
     chunks = PngInfo()

@@ -10,7 +10,13 @@ from pathlib import Path, PurePosixPath
 from graph import Context
 
 _MAX_NAME = 200
-_FORBIDDEN = re.compile(r'[\x00-\x1f<>:"|?*]')
+_FORBIDDEN = re.compile(r'[\x00-\x1f<>:"|?*\ud800-\udfff]')
+_FULL = "Free some space, or choose another folder with --output-directory."
+_REMEDIES = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.ENAMETOOLONG: "Use a shorter filename_prefix, with fewer folders in it.",
+}
 _DATE = re.compile(r"%date:([^%]*)%")
 _DATE_PARTS = {
     "yyyy": "%Y",
@@ -71,10 +77,10 @@ def split_prefix(prefix: str) -> tuple[str, str]:
             f"filename_prefix {prefix!r} points outside the folder for results. "
             "Use a name, or folders and a name below it, such as 'portraits/anna'."
         )
-    if _FORBIDDEN.search(prefix) or any(len(part) > _MAX_NAME for part in path.parts):
+    if _FORBIDDEN.search(prefix) or any(len(part.encode()) > _MAX_NAME for part in path.parts):
         raise ValueError(
             f"filename_prefix {prefix[:80]!r} can't be a file's name: leave out control characters and "
-            f'< > : " | ? *, and keep each part under {_MAX_NAME} characters.'
+            f'< > : " | ? *, and keep each part under {_MAX_NAME} bytes.'
         )
     return ("" if len(path.parts) < 2 else str(path.parent)), path.name
 
@@ -88,15 +94,14 @@ def save_numbered(root: Path, prefix: str, suffix: str, content: bytes, *, kind:
     subfolder, name = split_prefix(prefix)
     folder = root / subfolder
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         if not folder.resolve().is_relative_to(root.resolve()):
             raise ValueError(f"filename_prefix {prefix!r} leads outside {root} through a link; use another.")
+        folder.mkdir(parents=True, exist_ok=True)
         path = _publish(folder, name, suffix, content)
     except OSError as error:
+        remedy = _REMEDIES.get(error.errno or 0, "Choose another folder with --output-directory.")
         raise OSError(
-            error.errno,
-            f"Could not save into {folder}: {error.strerror or error}. "
-            "Free some space, or choose another folder with --output-directory.",
+            f"Could not save into {str(folder)[:200]}: {error.strerror or error}. {remedy}"
         ) from error
     return {"filename": path.name, "subfolder": subfolder, "type": kind}
 

@@ -62,6 +62,33 @@ def test_what_cannot_be_encoded_or_decoded_is_said(vae: Vae) -> None:
         vae_decode(samples=Latent(torch.zeros(1, 16, 4, 4)), vae=vae)
 
 
+@pytest.mark.parametrize("shape", [(1, 16, 16, 1), (16, 16, 3), (0, 16, 16, 3), (1, 3, 16, 16)])
+def test_pictures_of_another_shape_are_not_encoded(vae: Vae, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="Pictures to encode have the shape"):
+        vae_encode(pixels=Image(torch.zeros(shape)), vae=vae)
+
+
+@pytest.mark.parametrize("shape", [(0, 4, 2, 2), (1, 4, 0, 2), (4, 2, 2)])
+def test_empty_latents_are_not_decoded(vae: Vae, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="These latents have the shape"):
+        vae_decode(samples=Latent(torch.zeros(shape)), vae=vae)
+
+
+def test_numbers_that_are_none_end_here_and_not_in_a_black_picture(vae: Vae) -> None:
+    with pytest.raises(ValueError, match="The latents hold NaN"):
+        vae_decode(samples=Latent(torch.full((1, 4, 2, 2), float("nan"))), vae=vae)
+    with pytest.raises(ValueError, match="The pictures to encode hold NaN"):
+        vae_encode(pixels=Image(torch.full((1, 16, 16, 3), float("inf"))), vae=vae)
+    with pytest.raises(ValueError, match="that the VAE makes of these pictures hold NaN"):
+        vae_encode(pixels=Image(torch.full((1, 16, 16, 3), 1e30)), vae=vae)
+
+
+@pytest.mark.parametrize("shape", [(0, 8, 8), (1, 0, 0), (8,)])
+def test_an_empty_mask_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="A mask has the shape"):
+        set_latent_noise_mask(samples=Latent(torch.ones(1, 4, 8, 8)), mask=Mask(torch.ones(shape)))
+
+
 def test_a_noise_mask_joins_the_latent() -> None:
     latent = set_latent_noise_mask(samples=Latent(torch.ones(1, 4, 8, 8)), mask=Mask(torch.rand(1, 64, 64)))
     assert latent.noise_mask is not None

@@ -3,12 +3,14 @@
 import io
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image as Pillow
+from PIL.PngImagePlugin import PngInfo
 
 from diffusion.types import Image
 from graph import Context, Folders
@@ -143,3 +145,31 @@ def test_a_decompression_bomb_is_refused(ctx: Context) -> None:
     (ctx.folders.input / "x.png").write_bytes(bomb)
     with pytest.raises(ValueError, match="scale it down"):
         load_image(image="x.png", ctx=ctx)
+
+
+def test_a_text_that_unpacks_to_too_much_is_said(ctx: Context) -> None:
+    texts = PngInfo()
+    texts.add_text("prompt", "a" * 3_000_000, zip=True)
+    name = store(ctx, Pillow.new("RGB", (2, 2)), pnginfo=texts)
+    with pytest.raises(ValueError, match=r"x\.png is damaged"):
+        load_image(image=name, ctx=ctx)
+
+
+@pytest.mark.parametrize("shape", [(0, 4, 4, 3), (1, 0, 4, 3), (4, 4, 3), (1, 4, 4, 5)])
+@pytest.mark.parametrize("save", [save_image, preview_image])
+def test_what_is_no_picture_is_not_saved(
+    ctx: Context, shape: tuple[int, ...], save: Callable[..., object]
+) -> None:
+    with pytest.raises(ValueError, match="Pictures have the shape"):
+        save(images=Image(torch.zeros(shape)), ctx=ctx)
+
+
+def test_nan_is_not_saved_as_black(ctx: Context) -> None:
+    with pytest.raises(ValueError, match="NaN"):
+        save_image(images=Image(torch.full((1, 4, 4, 3), float("nan"))), ctx=ctx)
+    assert list(ctx.folders.output.iterdir()) == []
+
+
+def test_pictures_that_record_gradients_are_saved(ctx: Context) -> None:
+    shown = save_image(images=Image(torch.zeros(1, 2, 2, 3, requires_grad=True)), ctx=ctx)
+    assert len(shown.ui["images"]) == 1

@@ -37,7 +37,20 @@ def test_folders_in_the_prefix_are_made(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "prefix", ["../out", "/etc/x", "a/../../b", "C:\\x", "..\\x", "a\0b", "a\nb", "x" * 300, 'quote"']
+    "prefix",
+    [
+        "../out",
+        "/etc/x",
+        "a/../../b",
+        "C:\\x",
+        "..\\x",
+        "a\0b",
+        "a\nb",
+        "x" * 300,
+        "\U0001f600" * 80,
+        "\ud800",
+        'quote"',
+    ],
 )
 def test_names_that_lead_elsewhere_or_can_be_no_name_are_refused(tmp_path: Path, prefix: str) -> None:
     with pytest.raises(ValueError, match="filename_prefix"):
@@ -61,6 +74,8 @@ def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
     (root / "link").symlink_to(outside)
     with pytest.raises(ValueError, match="link"):
         save(root, "link/x")
+    with pytest.raises(ValueError, match="link"):
+        save(root, "link/new/x")
     assert list(outside.iterdir()) == []
 
 
@@ -72,6 +87,13 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(OSError, match=r"No space left on device.*--output-directory"):
         save(tmp_path, "a")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_path_too_long_is_not_called_a_full_disk(tmp_path: Path) -> None:
+    with pytest.raises(
+        OSError, match=r"^Could not save into .*: File name too long\. Use a shorter filename_prefix"
+    ):
+        save(tmp_path, "a/" * 3000 + "b")
 
 
 def test_without_hard_links_numbers_still_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
