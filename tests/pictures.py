@@ -22,7 +22,7 @@ APART = 16.0
 """Colours further apart than this in CIELAB are clearly two."""
 SMALLEST = 0.002
 """Things that cover less of the picture than this are specks."""
-GRID = 32
+GRID = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,8 +118,8 @@ def connected(mask: Area) -> list[Area]:
 
 
 def nearest_shape(body: Area) -> str:
-    """The shape whose outline, stretched to the same box, overlaps `body` most."""
-    found = _boxed(Image.fromarray(body))
+    """The shape whose outline, of the same area about the same middle, overlaps `body` most."""
+    found = _centred(body)
 
     def overlap(shape: str) -> float:
         wanted = _template(shape)
@@ -131,11 +131,19 @@ def nearest_shape(body: Area) -> str:
 @cache
 def _template(shape: str) -> Area:
     image = Image.new("1", (400, 400))
-    ImageDraw.Draw(image).polygon(outline(shape, 200, 200, 150), fill=1)
-    return _boxed(image)
+    ImageDraw.Draw(image).polygon(outline(shape, 200, 200, 120), fill=1)
+    return _centred(np.asarray(image))
 
 
-def _boxed(image: Image.Image) -> Area:
-    """The picture's lit box, resized to a small square."""
-    lit = image.convert("L").crop(image.getbbox())
-    return np.asarray(lit.resize((GRID, GRID), Image.Resampling.BOX)) > 127
+def _centred(body: Area) -> Area:
+    """The lit part with its middle in the middle of a small square, of which it covers a sixth.
+
+    Its box would not do: how far a star's points reach depends on how sharp the picture is.
+    """
+    rows, columns = np.nonzero(body)
+    half = 0.5 * np.sqrt(6 * body.sum())
+    x, y = columns.mean() + 0.5, rows.mean() + 0.5
+    image = Image.fromarray(body.astype(np.uint8) * 255)
+    box = (x - half, y - half, x + half, y + half)
+    square = image.transform((GRID, GRID), Image.Transform.EXTENT, box, Image.Resampling.BILINEAR)
+    return np.asarray(square) > 127

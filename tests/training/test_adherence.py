@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from tests.adherence import CLASSES, Asked, check_picture, parse_prompt, prompts, table
 from training.drawing import Canvas
@@ -39,6 +39,14 @@ def test_every_shape_is_told_from_the_others_at_any_size(shape: str) -> None:
         image = picture(("red", shape, 64, 64, radius), background="white")
         for other in SHAPES:
             assert check_picture(image, f"a red {other} on a white background").shapes == (shape == other)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("blur", [1.0, 2.0])
+def test_soft_shapes_keep_their_names(shape: str, blur: float) -> None:
+    sharp = picture(("blue", shape, 60, 66, 18), background="green")
+    soft = sharp.filter(ImageFilter.GaussianBlur(blur))
+    assert check_picture(soft, f"a blue {shape} on a green background").right
 
 
 @pytest.mark.parametrize("colour", NAMES)
