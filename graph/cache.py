@@ -61,6 +61,8 @@ class Cache:
 
     def get(self, key: bytes) -> Entry | None:
         """The entry of this key, which is thereby used; None if there is none."""
+        if key not in self._entries:
+            return None
         with self._lock:
             entry = self._entries.get(key)
             if entry is not None:

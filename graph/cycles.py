@@ -2,9 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import networkx as nx
 
 _MOST_CYCLES = 100
+
+
+def depth_first(starts: Iterable[str], sources: Callable[[str], list[str]]) -> list[str] | None:
+    """The starts and all that they stand on, each node after its sources; None if there is a cycle.
+
+    For a workflow this takes half the time that building its DiGraph does, which is needed only to name a cycle.
+    """
+    finished: dict[str, bool] = {}
+    order: list[str] = []
+    for start in starts:
+        path = [start]
+        while path:
+            node = path[-1]
+            state = finished.get(node)
+            if state is None:
+                finished[node] = False
+                for source in sources(node):
+                    before = finished.get(source)
+                    if before is None:
+                        path.append(source)
+                    elif not before:
+                        return None
+            else:
+                path.pop()
+                if not state:
+                    finished[node] = True
+                    order.append(node)
+    return order
 
 
 def order_and_cycles(graph: nx.DiGraph[str]) -> tuple[list[str], list[tuple[str, ...]]]:

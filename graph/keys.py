@@ -17,26 +17,19 @@ _PLAIN = (int, float, str, bool, type(None))
 
 
 class Keys:
-    """The keys of a run's nodes, made in topological order: a link counts as its source's key."""
+    """The keys of a run's nodes, made in topological order: a link counts as its source's key. by_id: those made."""
 
     def __init__(self, context: Callable[[], Context]) -> None:
         self._context = context
-        self._keys: dict[str, bytes] = {}
+        self.by_id: dict[str, bytes] = {}
         self._headers: dict[str, str] = {}
-
-    def __getitem__(self, node_id: str) -> bytes:
-        return self._keys[node_id]
-
-    def forget(self, node_id: str) -> None:
-        """The key of this node is not asked for any more."""
-        self._keys.pop(node_id, None)
 
     def add(self, node: Bound, tokens: Mapping[str, bytes] | None = None) -> None:
         """Make the key of `node`, whose sources have theirs.
 
         tokens: for constants that JSON cannot hold, by input name, what stands for them in the key.
         """
-        spec, constants, links, keys = node.spec, node.constants, node.links, self._keys
+        spec, constants, links, keys = node.spec, node.constants, node.links, self.by_id
         header = self._headers.get(spec.name)
         if header is None:
             names = [port.name for port in spec.inputs]

@@ -47,13 +47,15 @@ class Report:
 
     def cached(self, node_id: str, origin: str, ui: Mapping[str, Any] | None) -> None:
         self._cached.append(node_id)
-        self._show(origin, ui)
+        if ui is not None:
+            self._show(origin, ui)
         if self._on_event is not None:
             self._tell(NodeCached(node_id, origin, ui))
 
     def finished(self, task: Task, ui: Mapping[str, Any] | None) -> None:
         self._timings[task.node.id] = task.seconds
-        self._show(task.origin, ui)
+        if ui is not None:
+            self._show(task.origin, ui)
         if self._on_event is not None:
             self._tell(NodeFinished(task.node.id, task.origin, task.seconds, ui))
 
@@ -80,10 +82,9 @@ class Report:
             skipped=tuple(self._skipped),
         )
 
-    def _show(self, origin: str, ui: Mapping[str, Any] | None) -> None:
-        if ui is not None:
-            known = self.ui.get(origin)
-            self.ui[origin] = merge_ui([known, ui] if known else [ui])
+    def _show(self, origin: str, ui: Mapping[str, Any]) -> None:
+        known = self.ui.get(origin)
+        self.ui[origin] = merge_ui([known, ui] if known else [ui])
 
     def _tell(self, event: Event) -> None:
         if self._on_event is not None:

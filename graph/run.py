@@ -65,7 +65,7 @@ class Run:
         self._keys = Keys(partial(self._context, None))
         for node in checked.nodes.values():
             self._keys.add(node)
-        self._plan = Plan(checked.nodes, self._keys, around.cache, checked.targets)
+        self._plan = Plan(checked.nodes, self._keys.by_id, around.cache, checked.targets)
         self._report = Report(around.on_event)
         self._workers: Workers[Task] = Workers()
         self._io_in_flight = 0
@@ -118,7 +118,7 @@ class Run:
         plan, node, spec = self._plan, task.node, task.node.spec
         again = task.inputs is not None
         if not again:
-            entry = self._around.cache.get(self._keys[node.id])
+            entry = self._around.cache.get(self._keys.by_id[node.id])
             if entry is not None:
                 # A node like it has run since this one was planned.
                 self._report.cached(node.id, task.origin, entry.ui)
@@ -193,10 +193,10 @@ class Run:
         """All calls of a task have returned."""
         try:
             parts = [read_result(task.node.spec, result) for result in task.results or ()]
-            if any(part.expansion for part in parts):
-                self._expand(task, parts)
-            elif task.count is None:
+            if task.count is None and parts[0].expansion is None:
                 self._done(task, parts[0].outputs, parts[0].ui)
+            elif any(part.expansion for part in parts):
+                self._expand(task, parts)
             else:
                 self._finish(task, parts)
         except GraphError as error:
@@ -213,7 +213,7 @@ class Run:
             if part.expansion is not None:
                 self._expansions += 1
                 prefix = f"{task.origin}/{self._expansions}/"
-                key = token(self._keys[node.id], index)
+                key = token(self._keys.by_id[node.id], index)
                 laid = lay_out(
                     part.expansion, node.spec, prefix, key, registry=around.registry, folders=around.folders
                 )
@@ -243,7 +243,7 @@ class Run:
         # What an editor shows of a node's sub-graph, it shows again when the node itself comes from the cache.
         everything = self._report.ui.get(node_id) if task.origin == node_id else ui
         within = time.perf_counter() - task.expanded if task.expanded else 0.0
-        self._around.cache.put(self._keys[node_id], outputs, everything, task.seconds + within)
+        self._around.cache.put(self._keys.by_id[node_id], outputs, everything, task.seconds + within)
         self._plan.done(task, outputs)
 
     def _resolved(self, task: Task, part: Part) -> tuple[Any, ...]:
@@ -287,18 +287,20 @@ class Run:
         """Tell of what was found in the cache, and of all before it, which need not run either."""
         found = dict(hits)
         nodes, tasks = self._checked.nodes, self._plan.tasks
-        behind = dict.fromkeys(found)
+        behind = set(found)
         pending = list(found)
         while pending:
             node = nodes[pending.pop()]
+            lazy = node.spec.lazy
             for name, link in node.links.items():
-                if link.node not in behind and link.node not in tasks and name not in node.spec.lazy:
-                    behind[link.node] = None
-                    pending.append(link.node)
+                source = link.node
+                if source not in behind and source not in tasks and name not in lazy:
+                    behind.add(source)
+                    pending.append(source)
         for node_id in nodes if behind else ():
             if node_id in behind:
                 entry = found.get(node_id)
-                self._report.cached(node_id, node_id, entry.ui if entry else None)
+                self._report.cached(node_id, node_id, entry.ui if entry is not None else None)
 
     def _title(self, task: Task) -> str:
         node = self._workflow.nodes.get(task.node.id)

@@ -9,7 +9,6 @@ from typing import Any
 
 from graph.binding import Bound
 from graph.cache import Cache, Entry
-from graph.keys import Keys
 from graph.work import Part
 
 
@@ -66,7 +65,9 @@ class Plan:
     `ready` is a stack: what became ready last runs first. `beside` holds the ready IO and async nodes, in order.
     """
 
-    def __init__(self, nodes: Mapping[str, Bound], keys: Keys, cache: Cache, targets: Iterable[str]) -> None:
+    def __init__(
+        self, nodes: Mapping[str, Bound], keys: dict[str, bytes], cache: Cache, targets: Iterable[str]
+    ) -> None:
         self._nodes = nodes
         self._inner: dict[str, Bound] = {}
         self.values: dict[str, tuple[Any, ...]] = {}
@@ -225,7 +226,7 @@ class Plan:
         node = self._inner.pop(node_id)
         self._uses.pop(node_id, None)
         self.tasks.pop(node_id, None)
-        self._keys.forget(node_id)
+        self._keys.pop(node_id, None)
         if node_id not in self._unasked:
             return []
         self._unasked.remove(node_id)

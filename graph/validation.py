@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from graph.binding import Bound, bind_constant, with_defaults
-from graph.cycles import order_and_cycles
+from graph.cycles import depth_first, order_and_cycles
 from graph.errors import Fault, Problem
 from graph.folders import Folders
 from graph.ports import nearest
@@ -59,34 +59,22 @@ def check(
             bound[node_id] = checker.bind(node_id, node, spec)
         elif node.class_type:
             checker.unknown(node_id, node)
+    chosen = checker.targets(targets)
     order = checker.order()
     checker.check_variables(order, bound)
-    chosen = checker.targets(targets)
-    needed = _ancestors(workflow, chosen) if chosen else workflow.nodes.keys()
+    needed = checker.needed(chosen)
     faults = tuple(
         fault
         if fault.node is None or fault.node in needed or not fault.blocking or _always_blocks(fault)
         else replace(fault, blocking=False)
         for fault in checker.faults
     )
-    return Checked(faults, {key: bound[key] for key in order if key in bound and key in needed}, chosen)
+    return Checked(faults, {key: bound[key] for key in order if key in needed and key in bound}, chosen)
 
 
 def _always_blocks(fault: Fault) -> bool:
     """A node of unknown class may be an output; one that is no node at all means that the file is not sound."""
     return fault.kind in ("missing_node_type", "invalid_prompt")
-
-
-def _ancestors(workflow: Workflow, targets: Iterable[str]) -> set[str]:
-    found: set[str] = set()
-    pending = list(targets)
-    while pending:
-        node_id = pending.pop()
-        node = workflow.nodes.get(node_id)
-        if node_id not in found and node is not None:
-            found.add(node_id)
-            pending.extend(value.node for value in node.inputs.values() if type(value) is Link)
-    return found
 
 
 @dataclass
@@ -217,8 +205,31 @@ class _Checker:
         self.suggestions += 1
         return nearest(name, known, likeness=likeness) if self.suggestions <= _MOST_SUGGESTIONS else None
 
+    def sources(self, node_id: str) -> list[str]:
+        """The nodes of this workflow that a node is linked to."""
+        nodes = self.workflow.nodes
+        linked = nodes[node_id].inputs.values()
+        return [value.node for value in linked if type(value) is Link and value.node in nodes]
+
+    def needed(self, targets: Sequence[str]) -> Set[str]:
+        """The targets and all that they stand on; everything if there are none."""
+        nodes = self.workflow.nodes
+        if not targets:
+            return nodes.keys()
+        found: set[str] = set()
+        pending = [target for target in targets if target in nodes]
+        while pending:
+            node_id = pending.pop()
+            if node_id not in found:
+                found.add(node_id)
+                pending.extend(self.sources(node_id))
+        return found
+
     def order(self) -> list[str]:
         """All nodes that no cycle keeps out, in topological order. Each cycle is a fault."""
+        order = depth_first(self.workflow.nodes, self.sources)
+        if order is not None:
+            return order
         order, cycles = order_and_cycles(self.workflow.to_graph())
         for cycle in cycles:
             node = self.workflow.nodes[cycle[0]]

@@ -18,6 +18,7 @@ from graph.spec import NodeSpec, Output, Port
 from graph.values import Expansion, Shown
 from graph.wording import described, meant, shown
 
+_EXACT = {"INT": int, "STRING": str, "BOOLEAN": bool}
 _HERE = str(Path(__file__).parent)
 
 
@@ -37,10 +38,10 @@ def ready_inputs(node: Bound, values: Mapping[str, tuple[Any, ...]], folders: Fo
         port = spec.ports[name]
         if port.lazy:
             inputs[name] = link
-        elif port.socket in WIDGETS or port.rule is not None:
-            inputs[name] = receive(port, values[link.node][link.output], folders)
-        else:
-            inputs[name] = values[link.node][link.output]
+            continue
+        value = values[link.node][link.output]
+        as_it_is = port.socket not in WIDGETS or type(value) is _EXACT.get(port.socket)
+        inputs[name] = value if as_it_is and port.rule is None else receive(port, value, folders)
     return inputs
 
 
