@@ -1,12 +1,16 @@
 """Weft's command line: run a workflow, check one, list the nodes."""
 
+import contextlib
 import logging
+import os
 import signal
 import sys
 import threading
 from collections.abc import Sequence
 
 from cli.arguments import parse
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,19 +25,49 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.validate is not None:
         return validate_file(arguments, arguments.validate)
     assert arguments.run is not None
+    return run_file(arguments, arguments.run, _stop_flag)
+
+
+def _stop_flag() -> threading.Event:
+    """Set from now on by the first Ctrl-C or SIGTERM, to end a run in order; a second ends the process at once."""
     cancel = threading.Event()
-    signal.signal(signal.SIGINT, lambda *_: cancel.set())
-    return run_file(arguments, arguments.run, cancel)
+
+    def stop(*_: object) -> None:
+        cancel.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    for number in STOP_SIGNALS:
+        signal.signal(number, stop)
+    return cancel
 
 
 def entry() -> None:
-    """The process's start: a Ctrl-C before there is anything to stop ends it quietly."""
+    """The process's start, and what ends it early: a Ctrl-C, or nobody left to read what it prints."""
+    # A stream that was closed beforehand is None, which nothing that prints expects.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     try:
         code = main()
+        sys.stdout.flush()
     except KeyboardInterrupt:
-        print("Stopped.", file=sys.stderr)
-        code = 130
+        code = _end("Stopped.", 130)
+    except BrokenPipeError:
+        code = _end("", 1)
+    except OSError as error:
+        code = _end(f"Error: {error}", 1)
     sys.exit(code)
+
+
+def _end(message: str, code: int) -> int:
+    """Say the last thing there is to say; what is still to be printed goes nowhere, since Python would fail at it."""
+    with contextlib.suppress(OSError):
+        print(message, end="\n" if message else "", file=sys.stderr, flush=True)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(nowhere, stream.fileno())
+    return code
 
 
 if __name__ == "__main__":

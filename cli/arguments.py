@@ -29,11 +29,21 @@ class Arguments:
 
 def parse(argv: Sequence[str] | None = None) -> Arguments:
     """Read `argv` (by default the process's own). Ends the process with code 2 and a usage line when it is wrong."""
+    parser = _parser()
     given: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
-        for name, value in vars(_parser().parse_args(argv)).items()
+        for name, value in vars(parser.parse_args(argv)).items()
     }
-    return Arguments(**given)
+    arguments = Arguments(**given)
+    for option, folders in (
+        ("--models", arguments.models),
+        ("--custom-nodes", arguments.custom_nodes),
+        ("--input-directory", filter(None, [arguments.input_directory])),
+    ):
+        for folder in folders:
+            if not folder.is_dir():
+                parser.error(f"argument {option}: there is no folder {str(folder)!r}")
+    return arguments
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,15 +1,27 @@
 """What main.py can be asked to do, each as one function that returns the exit code."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from cli.arguments import Arguments
 from cli.overrides import BadOverride, with_overrides
-from cli.report import Report, TerminalReport, report_json, report_nothing, saved_paths
+from cli.report import Report, TerminalReport, printable, report_json, report_nothing, saved_paths
 from cli.workflow_file import NoWorkflow, read_workflow_file
 from diffusion.placement import choose_placement
 from diffusion.runtime import Runtime
-from graph import Executor, Fault, Folders, Registry, RunResult, Services, Workflow, WorkflowError, validate
+from graph import (
+    Executor,
+    Fault,
+    Folders,
+    NodeError,
+    Registry,
+    RunResult,
+    Services,
+    Workflow,
+    WorkflowError,
+    validate,
+)
 from graph.context import Flag
 from graph.discover import discover
 from graph.docs import document, document_all
@@ -18,8 +30,11 @@ from nodes import REGISTRY
 DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
 
 
-def run_file(arguments: Arguments, path: Path, cancel: Flag) -> int:
-    """Run the workflow in `path`; its saved files are the last lines of standard output."""
+def run_file(arguments: Arguments, path: Path, stop_flag: Callable[[], Flag]) -> int:
+    """Run the workflow in `path`; its saved files are the last lines of standard output.
+
+    stop_flag: called when the run begins, for what tells it to stop.
+    """
     registry, folders = _registry(arguments), _folders(arguments)
     try:
         text, extra = read_workflow_file(path)
@@ -28,7 +43,7 @@ def run_file(arguments: Arguments, path: Path, cancel: Flag) -> int:
         services = Services()
         services.put(Runtime, Runtime(choose_placement(arguments.device, arguments.dtype)))
         executor = Executor(registry, folders=folders, services=services)
-        result = executor.run(workflow, on_event=_report(arguments), cancel=cancel, extra=extra)
+        result = executor.run(workflow, on_event=_report(arguments), cancel=stop_flag(), extra=extra)
     except (NoWorkflow, BadOverride) as error:
         return _refuse(str(error))
     except WorkflowError as error:
@@ -117,7 +132,7 @@ def _report(arguments: Arguments) -> Report:
 def _conclude(arguments: Arguments, result: RunResult, folders: Folders) -> int:
     for error in result.errors:
         where = f"{error.title} ({error.class_type}, node {error.node})"
-        print(f"{where} failed: {error.message}", file=sys.stderr)
+        print(printable(f"{where} failed: {_explained(error)}"), file=sys.stderr)
     if result.skipped and result.status == "failed":
         print(f"Not run, because they depend on it: {', '.join(result.skipped)}", file=sys.stderr)
     if not arguments.json:
@@ -129,12 +144,23 @@ def _conclude(arguments: Arguments, result: RunResult, folders: Folders) -> int:
     return DONE if result.status == "success" else FAILED
 
 
+def _explained(error: NodeError) -> str:
+    """The error's message; torch's own about memory says nothing of what to do."""
+    kind = error.exception_type.rpartition(".")[2]
+    if kind in ("MemoryError", "OutOfMemoryError") or "can't allocate memory" in error.message:
+        return (
+            "there is not enough memory. Make the picture smaller, lower batch_size, or compute with --dtype bf16. "
+            f"({error.message.splitlines()[0]})"
+        )
+    return error.message
+
+
 def _short(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _refuse(message: str) -> int:
-    print(f"Error: {message}", file=sys.stderr)
+    print(printable(f"Error: {message}"), file=sys.stderr)
     return BAD_INPUT
 
 
@@ -142,5 +168,5 @@ def _refuse_faults(path: Path, faults: list[Fault] | tuple[Fault, ...]) -> int:
     count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
     print(f"Error: {path} can't run, it has {count}:", file=sys.stderr)
     for fault in faults:
-        print(f"  {fault.message}", file=sys.stderr)
+        print(printable(f"  {fault.message}"), file=sys.stderr)
     return BAD_INPUT

@@ -3,10 +3,11 @@
 import json
 from collections.abc import Iterable
 
-from graph import NodeSpec, Port, Registry, Seed, Workflow
+from graph import Link, NodeSpec, Port, Registry, Seed, Workflow
 from graph.ports import nearest
 
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+_SHOWN = 120
 _EXPECTED = {"INT": "a whole number", "FLOAT": "a number", "BOOLEAN": "true or false"}
 
 
@@ -21,38 +22,47 @@ def with_overrides(
     if seed is not None:
         workflow = _with_seed(workflow, registry, seed)
     for setting in settings:
-        target, separator, text = setting.partition("=")
-        name, dot, input_name = target.rpartition(".")
-        if not separator or not dot:
-            raise BadOverride(
-                f"--set {setting!r}: write NODE.INPUT=VALUE, for example --set 'KSampler.steps=30'"
-            )
-        try:
-            node_id = workflow.find(name)
-        except KeyError as error:
-            raise BadOverride(f"--set {setting!r}: {error.args[0]}") from error
-        port = _find_port(registry, workflow.nodes[node_id].class_type, input_name, setting)
-        workflow = workflow.with_input(node_id, input_name, _value(port, text, setting))
+        shown = "--set " + _shortened(setting)
+        node_id, input_name, text = _read_setting(workflow, setting, shown)
+        port = _find_port(registry, workflow.nodes[node_id].class_type, input_name, shown)
+        workflow = workflow.with_input(node_id, input_name, _value(port, text, shown))
     return workflow
 
 
-def _find_port(registry: Registry, class_type: str, input_name: str, setting: str) -> Port:
+def _read_setting(workflow: Workflow, setting: str, shown: str) -> tuple[str, str, str]:
+    """(node id, input, value) of NODE.INPUT=VALUE. A title may hold = and . itself: the first split that fits."""
+    refusal: BadOverride | None = None
+    for sign, letter in enumerate(setting):
+        name, dot, input_name = setting[:sign].rpartition(".")
+        if letter == "=" and dot:
+            try:
+                return workflow.find(name), input_name, setting[sign + 1 :]
+            except KeyError as error:
+                refusal = refusal or BadOverride(f"{shown}: {error.args[0]}")
+    raise refusal or BadOverride(f"{shown}: write NODE.INPUT=VALUE, for example --set 'KSampler.steps=30'")
+
+
+def _shortened(text: str) -> str:
+    return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "...")
+
+
+def _find_port(registry: Registry, class_type: str, input_name: str, shown: str) -> Port:
     spec: NodeSpec | None = registry.get(class_type)
     if spec is None:
-        raise BadOverride(f"--set {setting!r}: the node's class {class_type!r} is not installed")
+        raise BadOverride(f"{shown}: the node's class {class_type!r} is not installed")
     if input_name not in spec.ports:
         close = nearest(input_name, spec.ports)
         hint = f"did you mean {close!r}?" if close else f"it has {', '.join(spec.ports) or 'none'}"
-        raise BadOverride(f"--set {setting!r}: {spec.name} has no input {input_name!r}; {hint}")
+        raise BadOverride(f"{shown}: {spec.name} has no input {input_name!r}; {hint}")
     return spec.ports[input_name]
 
 
-def _value(port: Port, text: str, setting: str) -> object:
+def _value(port: Port, text: str, shown: str) -> object:
     """The text as what the input takes. An input that takes no plain value can be given a link as JSON."""
     try:
         match port.socket:
             case "INT":
-                return int(text, 0)
+                return _whole_number(text)
             case "FLOAT":
                 return float(text)
             case "BOOLEAN":
@@ -60,10 +70,24 @@ def _value(port: Port, text: str, setting: str) -> object:
             case "STRING" | "COMBO":
                 return text
             case _:
-                return json.loads(text)
+                return _link(json.loads(text))
     except (ValueError, KeyError, RecursionError) as error:
         expected = _EXPECTED.get(port.socket, f'a link to a {port.socket} such as ["4", 0]')
-        raise BadOverride(f"--set {setting!r}: {port.name} takes {expected}, not {text!r}") from error
+        raise BadOverride(f"{shown}: {port.name} takes {expected}, not {_shortened(text)}") from error
+
+
+def _whole_number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        return int(text, 0)
+
+
+def _link(value: object) -> object:
+    match value:
+        case [str() | int() as source, int(output)]:
+            return Link(str(source), output)
+    return value
 
 
 def _with_seed(workflow: Workflow, registry: Registry, seed: int) -> Workflow:

@@ -53,7 +53,7 @@ class TerminalReport:
     def _advance(self, node: str, done: int, total: int) -> None:
         bar = self._bars.get(node)
         if bar is None:
-            title = self._titles.get(node, node)
+            title = printable(self._titles.get(node, node))
             bar = tqdm(total=total, desc=title, file=self._stream, leave=False, dynamic_ncols=True)
             self._bars[node] = bar
         bar.total = total
@@ -65,7 +65,7 @@ class TerminalReport:
         bar = self._bars.pop(node, None)
         if bar is not None:
             bar.close()
-        self._write(f"{self._titles.get(node, node)} ({node}): {text}")
+        self._write(printable(f"{self._titles.get(node, node)} ({node}): {text}"))
 
     def _close_bars(self) -> None:
         for bar in self._bars.values():
@@ -102,6 +102,13 @@ def saved_paths(result: RunResult, folders: Folders) -> list[Path]:
         for entry in entries
         if isinstance(entry, Mapping) and {"filename", "subfolder", "type"} <= entry.keys()
     ]
+
+
+def printable(text: str) -> str:
+    """`text` without what would steer a terminal: workflows come from anywhere, and titles may hold any letter."""
+    return "".join(
+        letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text
+    )
 
 
 def _snake(name: str) -> str:

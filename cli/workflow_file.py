@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image as Pillow
-from PIL import UnidentifiedImageError
 
 MAX_BYTES = 64 << 20
+_UNREADABLE = (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError)
 _JSON_STARTS = (b"{", b"[", b"\xef\xbb\xbf")
 
 
@@ -21,15 +21,16 @@ def read_workflow_file(path: Path) -> tuple[str | bytes, dict[str, Any]]:
     A workflow in the editor's form is kept as `workflow`, so that the editor can open the pictures.
     """
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise NoWorkflow(f"{path} is larger than {MAX_BYTES >> 20} MB: it is no workflow")
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
         raise NoWorkflow(
             f"there is no file {path}; the workflows that come along are in workflows/"
         ) from error
     except OSError as error:
         raise NoWorkflow(f"{path} can't be read: {error.strerror}") from error
+    if len(content) > MAX_BYTES:
+        raise NoWorkflow(f"{path} is larger than {MAX_BYTES >> 20} MB: it is no workflow")
     if path.suffix.lower() in (".png", ".webp", ".jpg", ".jpeg") and not content.startswith(_JSON_STARTS):
         return _from_picture(path), {}
     return content, _kept(content)
@@ -39,7 +40,7 @@ def _from_picture(path: Path) -> str:
     try:
         with Pillow.open(path) as picture:
             texts = picture.info
-    except (UnidentifiedImageError, OSError) as error:
+    except _UNREADABLE as error:
         raise NoWorkflow(f"{path} is neither a picture that can be read nor JSON") from error
     for key in ("prompt", "workflow"):
         if isinstance(texts.get(key), str):
