@@ -27,8 +27,8 @@ def checkpoint() -> Checkpoint:
 
 
 def ink(pictures: list[torch.Tensor]) -> float:
-    """The share of pixels that are nearly black."""
-    return (torch.stack(pictures).amax(-1) < 0.35).float().mean().item()
+    """The share of pixels darker than any of the colours asked for."""
+    return (torch.stack(pictures).amax(-1) < 0.5).float().mean().item()
 
 
 def test_the_files_are_small() -> None:
@@ -50,5 +50,5 @@ def test_pictures_show_what_was_asked(checkpoint: Checkpoint, kind: str) -> None
 @pytest.mark.slow
 def test_the_lora_puts_ink_around_shapes(checkpoint: Checkpoint) -> None:
     plain, outlined = (list(draw(one, STYLED, Settings())) for one in (checkpoint, styled(checkpoint, LORA)))
-    assert ink(plain) < 0.005
+    assert ink(plain) < 0.002
     assert ink(outlined) > 0.015
