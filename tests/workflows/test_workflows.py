@@ -95,6 +95,14 @@ def test_inpaint_changes_only_what_was_transparent(executor: Executor) -> None:
     assert kept < 0.03 < 0.08 < painted
 
 
+def test_the_lora_draws_an_outline(executor: Executor) -> None:
+    def ink(**changes: object) -> float:
+        return float((pixels_of(picture_of(executor, "lora", **changes)).max(axis=-1) < 0.35).mean())
+
+    assert ink(_8_strength_model=0.0) < 0.001
+    assert ink() > 0.02
+
+
 def test_a_picture_carries_the_workflow_that_makes_it_again(executor: Executor, folders: Folders) -> None:
     path = picture_of(executor, "txt2img")
     with Pillow.open(path) as picture:
