@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+MODEL_KINDS = ("checkpoints", "loras", "vae", "diffusers")
+
 
 @dataclass(frozen=True)
 class Arguments:
@@ -43,6 +45,11 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
         for folder in folders:
             if not folder.is_dir():
                 parser.error(f"argument {option}: there is no folder {str(folder)!r}")
+    for folder in arguments.models:
+        if folder.name in MODEL_KINDS and not any((folder / kind).is_dir() for kind in MODEL_KINDS):
+            parser.error(
+                f"argument --models: name the folder above, {str(folder.parent)!r}, which holds {folder.name}/"
+            )
     return arguments
 
 

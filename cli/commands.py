@@ -1,12 +1,15 @@
 """What main.py can be asked to do, each as one function that returns the exit code."""
 
+import dataclasses
+import json
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cli.arguments import Arguments
 from cli.overrides import BadOverride, with_overrides
-from cli.report import Report, TerminalReport, printable, report_json, report_nothing, saved_paths
+from cli.report import Report, TerminalReport, json_report, print_json, printable, report_nothing, saved_paths
 from cli.workflow_file import NoWorkflow, read_workflow_file
 from diffusion.placement import choose_placement
 from diffusion.runtime import Runtime
@@ -20,14 +23,21 @@ from graph import (
     Services,
     Workflow,
     WorkflowError,
+    describe,
+    describe_all,
     validate,
 )
 from graph.context import Flag
 from graph.discover import discover
 from graph.docs import document, document_all
+from graph.errors import MOST_FAULTS_SHOWN
 from nodes import REGISTRY
 
 DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
+
+
+class NoPlace(ValueError):
+    """Results can't be saved where they are to go."""
 
 
 def run_file(arguments: Arguments, path: Path, stop_flag: Callable[[], Flag]) -> int:
@@ -40,17 +50,25 @@ def run_file(arguments: Arguments, path: Path, stop_flag: Callable[[], Flag]) ->
         text, extra = read_workflow_file(path)
         workflow = Workflow.from_json(text, registry)
         workflow = with_overrides(workflow, registry, arguments.set, arguments.seed)
+        _check_writable(folders.output)
         services = Services()
         services.put(Runtime, Runtime(choose_placement(arguments.device, arguments.dtype)))
         executor = Executor(registry, folders=folders, services=services)
-        result = executor.run(workflow, on_event=_report(arguments), cancel=stop_flag(), extra=extra)
-    except (NoWorkflow, BadOverride) as error:
-        return _refuse(str(error))
+        result = executor.run(workflow, on_event=_report(arguments, folders), cancel=stop_flag(), extra=extra)
+    except (NoWorkflow, BadOverride, NoPlace) as error:
+        return _refuse(arguments, str(error))
     except WorkflowError as error:
-        return _refuse_faults(path, error.faults)
+        return _refuse_faults(arguments, path, error.faults)
     except ValueError as error:
-        return _refuse(str(error))
+        return _refuse(arguments, str(error))
     return _conclude(arguments, result, folders)
+
+
+def _check_writable(folder: Path) -> None:
+    """Raise NoPlace for a folder that can't be written to, before hours of work end there."""
+    existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise NoPlace(f"{folder} can't be written to: name another with --output-directory")
 
 
 def validate_file(arguments: Arguments, path: Path) -> int:
@@ -61,30 +79,35 @@ def validate_file(arguments: Arguments, path: Path) -> int:
         workflow = with_overrides(Workflow.from_json(text, registry), registry, arguments.set, arguments.seed)
         faults = validate(workflow, registry, _folders(arguments))
     except (NoWorkflow, BadOverride) as error:
-        return _refuse(str(error))
+        return _refuse(arguments, str(error))
     except WorkflowError as error:
         faults = list(error.faults)
     if faults:
-        return _refuse_faults(path, faults)
-    print(f"{path}: {len(workflow.nodes)} nodes, nothing wrong")
+        return _refuse_faults(arguments, path, faults)
+    if arguments.json:
+        print_json("valid", nodes=len(workflow.nodes))
+    else:
+        print(f"{path}: {len(workflow.nodes)} nodes, nothing wrong")
     return DONE
 
 
 def explain_nodes(arguments: Arguments) -> int:
-    """Print the list of nodes, or the documentation of one."""
-    registry = _registry(arguments)
-    if not arguments.nodes:
-        print(_node_list(registry))
-        return DONE
-    if arguments.nodes == "all":
-        print(document_all(registry), end="")
-        return DONE
-    if arguments.nodes not in registry:
-        close = registry.nearest(arguments.nodes)
-        return _refuse(
-            f"there is no node {arguments.nodes!r}" + (f"; did you mean {close!r}?" if close else "")
+    """Print the list of nodes, or the documentation of one or all; with --json their descriptions for an editor."""
+    registry, name = _registry(arguments), arguments.nodes or "all"
+    if name != "all" and name not in registry:
+        close = registry.nearest(name)
+        hint = f"; did you mean {close!r}?" if close else ""
+        return _refuse(arguments, f"there is no node {name!r}{hint}")
+    if arguments.json:
+        folders = _folders(arguments)
+        found = (
+            describe_all(registry, folders) if name == "all" else {name: describe(registry[name], folders)}
         )
-    print(document(registry[arguments.nodes]))
+        print(json.dumps(found))
+    elif not arguments.nodes:
+        print(_node_list(registry))
+    else:
+        print(document_all(registry) if name == "all" else document(registry[name]), end="")
     return DONE
 
 
@@ -123,9 +146,9 @@ def _folders(arguments: Arguments) -> Folders:
     )
 
 
-def _report(arguments: Arguments) -> Report:
+def _report(arguments: Arguments, folders: Folders) -> Report:
     if arguments.json:
-        return report_json
+        return json_report(folders)
     return report_nothing if arguments.quiet else TerminalReport()
 
 
@@ -159,14 +182,21 @@ def _short(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def _refuse(message: str) -> int:
+def _refuse(arguments: Arguments, message: str) -> int:
+    if arguments.json:
+        print_json("invalid", message=message, faults=[])
     print(printable(f"Error: {message}"), file=sys.stderr)
     return BAD_INPUT
 
 
-def _refuse_faults(path: Path, faults: list[Fault] | tuple[Fault, ...]) -> int:
+def _refuse_faults(arguments: Arguments, path: Path, faults: Sequence[Fault]) -> int:
     count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
-    print(f"Error: {path} can't run, it has {count}:", file=sys.stderr)
-    for fault in faults:
+    message = f"{path} can't run, it has {count}"
+    if arguments.json:
+        print_json("invalid", message=message, faults=[dataclasses.asdict(fault) for fault in faults])
+    print(f"Error: {message}:", file=sys.stderr)
+    for fault in faults[:MOST_FAULTS_SHOWN]:
         print(printable(f"  {fault.message}"), file=sys.stderr)
+    if len(faults) > MOST_FAULTS_SHOWN:
+        print(f"  ... and {len(faults) - MOST_FAULTS_SHOWN} more", file=sys.stderr)
     return BAD_INPUT

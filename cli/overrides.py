@@ -8,6 +8,7 @@ from graph.ports import nearest
 
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _SHOWN = 120
+_LISTED = 30
 _EXPECTED = {"INT": "a whole number", "FLOAT": "a number", "BOOLEAN": "true or false"}
 
 
@@ -23,23 +24,51 @@ def with_overrides(
         workflow = _with_seed(workflow, registry, seed)
     for setting in settings:
         shown = "--set " + _shortened(setting)
-        node_id, input_name, text = _read_setting(workflow, setting, shown)
+        node_id, input_name, text = _read_setting(workflow, registry, setting, shown)
         port = _find_port(registry, workflow.nodes[node_id].class_type, input_name, shown)
         workflow = workflow.with_input(node_id, input_name, _value(port, text, shown))
     return workflow
 
 
-def _read_setting(workflow: Workflow, setting: str, shown: str) -> tuple[str, str, str]:
+def _read_setting(workflow: Workflow, registry: Registry, setting: str, shown: str) -> tuple[str, str, str]:
     """(node id, input, value) of NODE.INPUT=VALUE. A title may hold = and . itself: the first split that fits."""
     refusal: BadOverride | None = None
     for sign, letter in enumerate(setting):
         name, dot, input_name = setting[:sign].rpartition(".")
         if letter == "=" and dot:
             try:
-                return workflow.find(name), input_name, setting[sign + 1 :]
+                return _find_node(workflow, registry, name), input_name, setting[sign + 1 :]
             except KeyError as error:
                 refusal = refusal or BadOverride(f"{shown}: {error.args[0]}")
     raise refusal or BadOverride(f"{shown}: write NODE.INPUT=VALUE, for example --set 'KSampler.steps=30'")
+
+
+def _find_node(workflow: Workflow, registry: Registry, name: str) -> str:
+    """The node with this id or title, or else the only one of this class or with its class's title.
+
+    Raises KeyError, with a message that lists the nodes, for none or several.
+    """
+    try:
+        return workflow.find(name)
+    except KeyError as error:
+        classes = {
+            node_id: (node.class_type, registry[node.class_type].title)
+            for node_id, node in workflow.nodes.items()
+            if node.class_type in registry
+        }
+        alike = [node_id for node_id, names in classes.items() if name in names]
+        if len(alike) == 1:
+            return alike[0]
+        problem = (
+            f"{len(alike)} nodes are a {name}; say which by its id: {', '.join(alike)}"
+            if alike
+            else error.args[0]
+        )
+        known = ", ".join(
+            f"{node_id} {node.title or classes.get(node_id, ('', node.class_type))[1]}"
+            for node_id, node in list(workflow.nodes.items())[:_LISTED]
+        )
+        raise KeyError(problem if alike else f"{problem} There are: {known}") from error
 
 
 def _shortened(text: str) -> str:

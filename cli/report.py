@@ -54,7 +54,9 @@ class TerminalReport:
         bar = self._bars.get(node)
         if bar is None:
             title = printable(self._titles.get(node, node))
-            bar = tqdm(total=total, desc=title, file=self._stream, leave=False, dynamic_ncols=True)
+            bar = tqdm(
+                total=total, desc=title, file=self._stream, leave=False, dynamic_ncols=True, disable=None
+            )
             self._bars[node] = bar
         bar.total = total
         bar.update(done - bar.n)
@@ -77,8 +79,20 @@ class TerminalReport:
             print(line, file=self._stream, flush=True)
 
 
-def report_json(event: Event) -> None:
-    """One JSON object a line on standard output; `event` says which kind it is. Previews are left out."""
+def json_report(folders: Folders) -> Report:
+    """Prints one JSON object a line on standard output; `event` says which kind it is.
+
+    Previews are left out; `files` holds the whole paths of what a node saved.
+    """
+    return lambda event: print_json(_snake(type(event).__name__), **_fields(event, folders))
+
+
+def print_json(event: str, **fields: object) -> None:
+    """One line of what --json prints."""
+    print(json.dumps({"event": event, **fields}, default=str), flush=True)
+
+
+def _fields(event: Event, folders: Folders) -> dict[str, Any]:
     fields = {
         field.name: getattr(event, field.name)
         for field in dataclasses.fields(event)
@@ -86,7 +100,9 @@ def report_json(event: Event) -> None:
     }
     if isinstance(event, NodeFailed):
         fields["error"] = dataclasses.asdict(event.error)
-    print(json.dumps({"event": _snake(type(event).__name__), **fields}, default=str), flush=True)
+    if isinstance(event, NodeFinished | NodeCached) and event.ui:
+        fields["files"] = [str(path) for path in _paths(event.ui, folders)]
+    return fields
 
 
 def report_nothing(event: Event) -> None:
@@ -95,9 +111,12 @@ def report_nothing(event: Event) -> None:
 
 def saved_paths(result: RunResult, folders: Folders) -> list[Path]:
     """Every file that a run's nodes say they saved, in the order of the nodes."""
+    return [path for ui in result.ui.values() for path in _paths(ui, folders)]
+
+
+def _paths(ui: Mapping[str, Any], folders: Folders) -> list[Path]:
     return [
         folders.inside(entry["type"], "/".join(filter(None, (entry["subfolder"], entry["filename"]))))
-        for ui in result.ui.values()
         for entries in ui.values()
         for entry in entries
         if isinstance(entry, Mapping) and {"filename", "subfolder", "type"} <= entry.keys()

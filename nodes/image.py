@@ -7,7 +7,7 @@ from graph import QUIET, Choice, Context, File, Shown, node
 from nodes.fingerprints import content_stamp
 from nodes.metadata import workflow_metadata
 from nodes.pictures import check_pictures, png_bytes, read_channel, read_picture
-from nodes.saving import expand_prefix, save_numbered
+from nodes.saving import FilePrefix, expand_prefix, save_numbered
 
 PictureFile = Annotated[str, File("input", upload=True)]
 
@@ -57,7 +57,9 @@ def load_image_mask(
 
 
 @node("SaveImage", title="Save Image", category="image", output=True, io=True)
-def save_image(*, images: Image, filename_prefix: str = "ComfyUI", ctx: Context = QUIET) -> Shown[None]:
+def save_image(
+    *, images: Image, filename_prefix: Annotated[str, FilePrefix()] = "ComfyUI", ctx: Context = QUIET
+) -> Shown[None]:
     """Save pictures as PNG in the output folder, each with the workflow that made it.
 
     Inputs:

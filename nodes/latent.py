@@ -13,7 +13,7 @@ from diffusion.types import Image, Latent, Mask
 from graph import QUIET, Context, File, Range, Shown, node
 from nodes.fingerprints import content_stamp
 from nodes.metadata import workflow_metadata
-from nodes.saving import save_numbered
+from nodes.saving import FilePrefix, save_numbered
 
 MAX_RESOLUTION = 16384
 PictureSize = Annotated[int, Range(16, MAX_RESOLUTION, step=8)]
@@ -72,7 +72,7 @@ def set_latent_noise_mask(*, samples: Latent, mask: Mask) -> Latent:
 
     Inputs:
         samples: The latents.
-        mask: What may change; scaled to the latent's size when it is used.
+        mask: What may change; scaled to the latent's size when it is used. It must not be empty.
 
     Outputs:
         LATENT: The same latents with the mask.
@@ -81,12 +81,20 @@ def set_latent_noise_mask(*, samples: Latent, mask: Mask) -> Latent:
         raise ValueError(
             f"A mask has the shape [batch, height, width], none of them 0; got {list(mask.shape)}."
         )
+    if not bool((mask > 0).any()):
+        raise ValueError(
+            "This mask is empty: nothing would be painted. A picture without transparency gives such a mask; "
+            "for a black-and-white mask picture use LoadImageMask with the channel red."
+        )
     return replace(samples, noise_mask=mask.reshape(-1, 1, mask.shape[-2], mask.shape[-1]))
 
 
 @node("SaveLatent", title="Save Latent", category="latent", output=True, io=True)
 def save_latent(
-    *, samples: Latent, filename_prefix: str = "latents/ComfyUI", ctx: Context = QUIET
+    *,
+    samples: Latent,
+    filename_prefix: Annotated[str, FilePrefix()] = "latents/ComfyUI",
+    ctx: Context = QUIET,
 ) -> Shown[None]:
     """Save latents to a .latent file in the output folder, with the workflow that made them.
 

@@ -5,9 +5,11 @@ import os
 import re
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from graph import Context
+from graph import QUIET, Context, Folders
+from graph.errors import Problem
 
 _MAX_NAME = 200
 _FORBIDDEN = re.compile(r'[\x00-\x1f<>:"|?*\ud800-\udfff]')
@@ -83,6 +85,24 @@ def split_prefix(prefix: str) -> tuple[str, str]:
             f'< > : " | ? *, and keep each part under {_MAX_NAME} bytes.'
         )
     return ("" if len(path.parts) < 2 else str(path.parent)), path.name
+
+
+@dataclass(frozen=True)
+class FilePrefix:
+    """The rule of a filename_prefix input, so that a bad one is found before anything runs."""
+
+    def problem(self, value: str, folders: Folders) -> Problem | None:
+        try:
+            split_prefix(expand_prefix(value, ctx=QUIET))
+        except ValueError as error:
+            return Problem("invalid_prefix", f"a name inside the folder for results ({error})")
+        return None
+
+    def describe(self, folders: Folders) -> dict[str, object]:
+        return {}
+
+    def unsuitable(self, socket: str) -> str | None:
+        return None if socket == "STRING" else "FilePrefix stands on str only"
 
 
 def save_numbered(root: Path, prefix: str, suffix: str, content: bytes, *, kind: str) -> dict[str, str]:

@@ -85,7 +85,7 @@ _NEVER_STABLE_DIFFUSION_1 = (
     ),
     Lookalike(
         "an embedding (textual inversion)",
-        "Put it into models/embeddings; a prompt uses it by its name.",
+        "It is no checkpoint, and Weft cannot use embeddings in prompts yet.",
         lambda tensors: _starts("emb_params", "string_to_param.")(tensors) or _few_vectors(tensors),
     ),
     Lookalike(

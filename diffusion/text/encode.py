@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import torch
@@ -20,9 +21,10 @@ def encode(clip: Clip, text: str) -> Conditioning:
     w has the states e + w (z - e), where z are its own and e are those of an empty prompt in the same place, as in
     ComfyUI; pooled is not weighted. The states are those of layer `clip.layer`, after the final norm.
 
-    Raises ValueError for a layer the encoder does not have, for a tokenizer with more tokens than the encoder, and for
-    weights so large that the states overflow.
+    Raises ValueError for a prompt that names an embedding, for a layer the encoder does not have, for a tokenizer with
+    more tokens than the encoder, and for weights so large that the states overflow.
     """
+    _check_no_embedding(text)
     tokenizer, length = clip.tokenizer, clip.config.positions
     chunks = pack_chunks(prompt_parts(text, tokenizer), tokenizer, length=length)
     weights = torch.tensor([[token.weight for token in chunk] for chunk in chunks])  # [n, T]
@@ -41,6 +43,15 @@ def encode(clip: Clip, text: str) -> Conditioning:
                 "take out brackets, or write a weight such as (word:1.2)"
             )
     return Conditioning((Cond(hidden.flatten(0, 1)[None], states.pooled[:1].to("cpu", torch.float32)),))
+
+
+def _check_no_embedding(text: str) -> None:
+    """Elsewhere `embedding:name` stands for a textual inversion; encoded as plain words it would mean nothing."""
+    named = re.search(r"\bembedding:\S*", text)
+    if named:
+        raise ValueError(
+            f"this prompt names an embedding ({named[0][:80]}), which Weft cannot use yet; leave it out"
+        )
 
 
 def _ids(chunks: Sequence[Chunk], clip: Clip) -> Tensor:

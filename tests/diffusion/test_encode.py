@@ -144,3 +144,11 @@ def test_a_tokenizer_that_is_not_the_encoders() -> None:
 def test_emphasis_past_all_measure_is_named(text: str) -> None:
     with pytest.raises(ValueError, match="emphasis in this prompt is too strong: a part of it weighs inf"):
         encode(_clip(), text)
+
+
+@pytest.mark.parametrize(
+    "text", ["embedding:foo", "a cat, (embedding:bad-hands:1.2)", "embedding:a embedding:b"]
+)
+def test_embeddings_are_refused_not_read_as_words(text: str) -> None:
+    with pytest.raises(ValueError, match=r"embedding:.*cannot use yet"):
+        encode(_clip(), text)

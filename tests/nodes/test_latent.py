@@ -96,6 +96,11 @@ def test_a_noise_mask_joins_the_latent() -> None:
     assert torch.equal(latent.samples, torch.ones(1, 4, 8, 8))
 
 
+def test_an_empty_mask_is_said_not_silently_useless() -> None:
+    with pytest.raises(ValueError, match=r"mask is empty.*LoadImageMask"):
+        set_latent_noise_mask(samples=Latent(torch.ones(1, 4, 8, 8)), mask=Mask(torch.zeros(1, 64, 64)))
+
+
 def test_latents_come_back_from_a_file(tmp_path: Path) -> None:
     ctx = Context(
         folders=Folders(models=(), output=tmp_path), workflow={"1": {"class_type": "X", "inputs": {}}}
