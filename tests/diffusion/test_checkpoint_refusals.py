@@ -93,8 +93,8 @@ LOOKALIKES: dict[str, tuple[Callable[[], dict[str, Tensor]], str, str]] = {
         "a ControlNet",
         "models/controlnet",
     ),
-    "embedding": (lambda: {"emb_params": torch.zeros(3, 768)}, "an embedding", "models/embeddings"),
-    "nameless embedding": (lambda: {"<cat>": torch.zeros(768)}, "an embedding", "models/embeddings"),
+    "embedding": (lambda: {"emb_params": torch.zeros(3, 768)}, "an embedding", "cannot use embeddings"),
+    "nameless embedding": (lambda: {"<cat>": torch.zeros(768)}, "an embedding", "cannot use embeddings"),
     "upscaler": (lambda: filled("conv_first.weight", "a", "b"), "an upscaler", "models/upscale_models"),
     "VAE": (lambda: dict(networks()[2]), "a VAE alone", "VAELoader"),
     "prefixed VAE": (
