@@ -8,6 +8,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from graph.classes import classes_of
 from graph.context import Context
 from graph.docstring import Docstring, read_docstring
 from graph.errors import DeclarationError, ValueRefused
@@ -24,7 +25,7 @@ _FINGERPRINT_SURROUNDINGS = frozenset({"folders", "ctx"})
 def node(
     name: str,
     *,
-    category: str,
+    category: str = "custom",
     title: str | None = None,
     version: int = 1,
     output: bool = False,
@@ -42,6 +43,11 @@ def node(
 
     Raises DeclarationError, with everything that is wrong with the declaration.
     """
+    if callable(name):
+        # @node without brackets, which would put another function in this one's place.
+        raise DeclarationError(
+            f'the node function {getattr(name, "__qualname__", name)} has no class id; write @node("Name") above it'
+        )
 
     def declare(function: F) -> F:
         reading = _Reading(function)
@@ -211,7 +217,8 @@ class _Reading:
         if read.lazy:
             raise UnsupportedType("an output cannot be Lazy")
         named = name or ("value" if read.socket == ANY else read.socket)
-        return Output(named, read.socket, read.is_list, self._doc.outputs.get(named, ""), _variable(hint))
+        tooltip = self._doc.outputs.get(named, "")
+        return Output(named, read.socket, read.is_list, tooltip, _variable(hint), classes_of(hint))
 
     def _check_documented(self, section: str, documented: Mapping[str, str], names: list[str]) -> None:
         for name in documented:

@@ -14,6 +14,7 @@ class NodeError:
     """A node that failed: where, why, and with what.
 
     origin: the workflow's own node, when `node` is part of a sub-graph that it returned. inputs: short forms by name.
+    where: "folder/file.py:line" of the innermost frame in the node function's own file; empty if it was not called.
     """
 
     node: str
@@ -22,6 +23,7 @@ class NodeError:
     title: str
     message: str
     exception_type: str
+    where: str = ""
     traceback: tuple[str, ...] = ()
     inputs: Mapping[str, str] = field(default_factory=dict)
 

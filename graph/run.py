@@ -26,6 +26,7 @@ from graph.validation import Checked
 from graph.values import Link
 from graph.work import (
     Part,
+    check_output,
     fan_out,
     node_error,
     read_result,
@@ -232,7 +233,11 @@ class Run:
 
     def _finish(self, task: Task, parts: list[Part]) -> None:
         """All that a task's calls returned is there."""
-        resolved = [self._resolved(task, part) for part in parts]
+        try:
+            resolved = [self._resolved(task, part) for part in parts]
+        except ValueRefused as error:
+            self._fail(task, error)
+            return
         outputs = resolved[0] if task.count is None else collect(task.node.spec, resolved)
         shown = [part.ui for part in parts if part.ui is not None]
         self._done(task, outputs, merge_ui(shown) if shown else None)
@@ -255,7 +260,9 @@ class Run:
                 value = values[given.node][given.output]
                 outputs.append(Items([value]) if output.is_list and type(value) is not Items else value)
             else:
-                outputs.append(fan_out(output, given))
+                value = fan_out(output, given)
+                check_output(task.node.spec, output, value)
+                outputs.append(value)
         return tuple(outputs)
 
     def _want(self, wanted: Iterable[str]) -> None:

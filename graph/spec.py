@@ -47,13 +47,17 @@ class Port:
 
 @dataclass(frozen=True)
 class Output:
-    """An output. is_list: each item of the list goes on by itself."""
+    """An output. is_list: each item of the list goes on by itself.
+
+    classes: what a value (each item, of a list) is an instance of; None where its type hint cannot tell.
+    """
 
     name: str
     socket: str
     is_list: bool = False
     tooltip: str = ""
     variable: str | None = None
+    classes: tuple[type, ...] | None = None
 
 
 @dataclass(frozen=True)

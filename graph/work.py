@@ -89,7 +89,26 @@ def read_result(spec: NodeSpec, result: Any) -> Part:
         raise ValueRefused(f"it returned {described(result)}, where nothing was declared")
     if spec.fans_out:
         values = tuple(fan_out(output, value) for output, value in zip(outputs, values, strict=True))
+    for output, value in zip(outputs, values, strict=True):
+        if output.classes is not None:
+            check_output(spec, output, value)
     return Part(values, None, ui)
+
+
+def check_output(spec: NodeSpec, output: Output, value: Any) -> None:
+    """Raises ValueRefused if a value, or an item of a fanned-out list, is no instance of what the output declares."""
+    classes = output.classes
+    if classes is None or (not output.is_list and isinstance(value, classes)):
+        return
+    for item in value if output.is_list and type(value) is Items else (value,):
+        if not isinstance(item, classes):
+            kind = type(item).__name__
+            found = "None" if item is None else f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}"
+            named = f" as {output.name}" if spec.named else ""
+            within = " in its list" if output.is_list else ""
+            raise ValueRefused(
+                f"{spec.name} returned {found}{named}{within} where its signature says {output.socket}"
+            )
 
 
 def fan_out(output: Output, value: Any) -> Any:
@@ -114,9 +133,25 @@ def node_error(
         title=title,
         message=str(error) or kind.__name__,
         exception_type=name,
+        where=_line_at_work(node.spec, error.__traceback__),
         traceback=tuple(traceback.format_exception(kind, error, _from_node(error.__traceback__))),
         inputs={name: described(value) for name, value in inputs.items()},
     )
+
+
+def _line_at_work(spec: NodeSpec, trace: TracebackType | None) -> str:
+    """ "folder/file.py:line" of the innermost frame in the file of the node's function; "" if it was not at work.
+
+    For a wrong return value, which is found when that frame is gone, it is where the function stands.
+    """
+    file, _, declared = spec.where.rpartition(":")
+    line = ""
+    for frame, number in traceback.walk_tb(trace):
+        if frame.f_code.co_filename == file:
+            line = str(number)
+        elif frame.f_code is check_output.__code__:
+            line = declared
+    return f"{'/'.join(Path(file).parts[-2:])}:{line}" if file and line else ""
 
 
 def _from_node(trace: TracebackType | None) -> TracebackType | None:
