@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from graph.errors import DeclarationError
 from graph.registry import ImportProblem, Registry, specs_in
 from graph.spec import NodeSpec
 
@@ -25,7 +26,8 @@ def discover(registry: Registry, folders: Iterable[Path] = (), *, group: str | N
     ends in ".disabled" is left alone. group: of entry points of installed packages; None for none. An entry point
     names a module or a node.
 
-    Whatever fails to import is listed in the registry's problems with its traceback, and the rest is brought in.
+    Whatever fails to import is listed in the registry's problems with its traceback, or with what is wrong if a node in
+    it is declared wrongly. The rest is brought in.
     """
     if group is not None:
         for point in sorted(entry_points(group=group), key=lambda point: (point.name, point.value)):
@@ -40,6 +42,8 @@ def _added(registry: Registry, source: str, load: Callable[[], ModuleType | Call
     specs: list[NodeSpec] = []
     try:
         specs.extend(specs_in([load()]))
+    except DeclarationError as error:
+        return registry.with_nodes([], [ImportProblem(source, str(error))])
     except (Exception, SystemExit):
         return registry.with_nodes([], [ImportProblem(source, traceback.format_exc())])
     return registry.with_nodes(specs)

@@ -76,7 +76,6 @@ def test_custom_nodes_are_brought_in(tmp_path: Path) -> None:
         ("def (", "SyntaxError"),
         ("import nothing_of_this_name", "nothing_of_this_name"),
         ("raise SystemExit", "SystemExit"),
-        ("from graph import node\n@node('X', category='c')\ndef x(): pass", "no docstring"),
     ],
 )
 def test_one_that_fails_is_reported_and_the_rest_works(tmp_path: Path, text: str, said: str) -> None:
@@ -89,6 +88,20 @@ def test_one_that_fails_is_reported_and_the_rest_works(tmp_path: Path, text: str
     assert said in problem.reason
     assert "Good" in registry
     assert not any(name.endswith("a_bad") for name in sys.modules)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("from graph import node\n@node('X')\ndef x(): pass", "no docstring"),
+        ("from graph import node\n@node\ndef x(): pass", 'write @node("Name")'),
+    ],
+)
+def test_a_wrong_declaration_is_reported_without_a_traceback(tmp_path: Path, text: str, said: str) -> None:
+    write(tmp_path / "bad.py", text)
+    (problem,) = REGISTRY.discover(tmp_path, group=None).problems
+    assert said in problem.reason
+    assert "Traceback" not in problem.reason
 
 
 def test_a_taken_name_stays_what_it_is(tmp_path: Path) -> None:
