@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from graph.errors import Fault
 from graph.legacy_scope import BYPASSED, MUTED, Constant, Scope, flatten
+from graph.parsing import unreadable
 from graph.ports import Seed
 from graph.sockets import WIDGETS
 from graph.values import Link
 from graph.wording import place
-from graph.workflow import Node, Workflow, unreadable
+from graph.workflow import Node, Workflow
 
 if TYPE_CHECKING:
     from graph.registry import Registry

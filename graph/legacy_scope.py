@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graph.errors import Fault
+from graph.parsing import unreadable
 from graph.sockets import ANY, fits
 from graph.values import Link
 from graph.wording import place
-from graph.workflow import unreadable
 
 MUTED, BYPASSED = 2, 4
 _INPUT_NODE, _OUTPUT_NODE = -10, -20

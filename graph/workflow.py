@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import networkx as nx
 
 from graph.collecting import collection_paused
-from graph.errors import Fault, WorkflowError
+from graph.errors import Fault
+from graph.parsing import kind_of_json, parse, unreadable
 from graph.ports import nearest
 from graph.spec import spec_of
 from graph.values import Link
@@ -75,7 +75,8 @@ class Workflow:
         """owned: nobody else has the document, so that its parts may become the workflow's."""
         if not isinstance(document, Mapping):
             raise unreadable(
-                f"it is {shown(document)}, where an object of nodes by their ids was expected", document
+                f"it is {kind_of_json(document)}, where an object of nodes by their ids was expected",
+                document,
             )
         inner = document.get("prompt")
         if isinstance(inner, Mapping) and "class_type" not in inner:
@@ -122,28 +123,6 @@ class Workflow:
             if type(value) is Link and value.node in nodes
         )
         return graph
-
-
-def parse(text: str | bytes) -> Any:
-    """JSON text as Python values. Raises WorkflowError, whatever is wrong with it."""
-    try:
-        return json.loads(
-            text.decode("utf-8-sig") if isinstance(text, bytes) else text.removeprefix("\ufeff")
-        )
-    except json.JSONDecodeError as error:
-        reason = f"it is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
-    except UnicodeDecodeError as error:
-        reason = f"it is not text in UTF-8 (byte {error.start})"
-    except RecursionError:
-        reason = "its values are nested too deeply"
-    except ValueError as error:
-        reason = f"a value in it cannot be read: {error}"
-    raise unreadable(reason, text[:80])
-
-
-def unreadable(reason: str, found: Any) -> WorkflowError:
-    """The error for a workflow that cannot be read at all."""
-    return WorkflowError([Fault("invalid_json", f"The workflow cannot be read: {reason}.", found=found)])
 
 
 def _link_or_value(value: list[Any]) -> Any:

@@ -23,6 +23,7 @@ def test_what_is_read_is_written_again() -> None:
     assert Workflow.from_json(DRAWN).to_json() == DRAWN
     assert Workflow.from_json(json.dumps(DRAWN)).to_json() == DRAWN
     assert Workflow.from_json(json.dumps(DRAWN).encode("utf-8-sig")).to_json() == DRAWN
+    assert Workflow.from_json(json.dumps(DRAWN).encode("utf-16")).to_json() == DRAWN
 
 
 def test_nodes_links_and_meta() -> None:
@@ -59,15 +60,29 @@ def test_nodes_may_be_written_in_python() -> None:
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        ("", "not JSON"),
+        ("", "the file is empty"),
+        (b" \n", "the file is empty"),
         ("{", "line 1, column 2"),
-        ("[]", "an object of nodes"),
+        ("[1, 2]", "it is a list, where an object of nodes"),
         ("3", "an object of nodes"),
-        ("null", "an object of nodes"),
-        (b"\xff\xfe{}", "UTF-8"),
+        ("null", "it is null, where an object of nodes"),
+        (b"\x89PNG", "save it as UTF-8"),
+        (b"\xff\xfe{", "UTF-8"),
+        ('{"1": 2,}', 'a comma too many in: {"1": 2,}'),
+        ('{\n "1": 2,\n\n}', 'a comma too many at the end of the line before: "1": 2,'),
+        (
+            '{"1": [3\n4]}',
+            r'line 2, column 1; is there a comma missing at the end of the line before: {"1": \[3',
+        ),
+        ('{"1": [3 4]}', "a comma missing in: "),
+        ("{\n1: 2}", "line 2, column 1, in: 1: 2}"),
+        ("x" * 5000, "in: x{80}"),
+        ('{"2": {}, "1": {}, "2": {}}', "the node id '2' is there twice"),
+        ('{"prompt": {"2": {}, "2": {}}}', "the node id '2' is there twice"),
+        ('{"2": {"inputs": {"a": 1, "a": 2}}}', "the name 'a' is there twice"),
         ("[" * 100_000, "nested too deeply"),
         ('{"1": ' * 100_000, "nested too deeply"),
-        ('{"1": ' + "9" * 5000 + "}", "cannot be read"),
+        ('{"1": ' + "9" * 5000 + "}", "a number in it has too many digits"),
         ('{"nodes": [], "links": []}', "needs the registry"),
     ],
 )
