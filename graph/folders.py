@@ -45,7 +45,10 @@ class Folders:
         return tuple(root / kind for root in self.models)
 
     def list(self, kind: str) -> tuple[str, ...]:
-        """The names of all files of this kind, sorted, those in sub-folders too. Hidden files are left out."""
+        """The names of all files of this kind, sorted, those in sub-folders too.
+
+        Hidden files are left out, and so are links that lead to no file.
+        """
         found: set[str] = set()
         for root in self.roots(kind):
             found.update(_models_in_folders(root) if kind == "diffusers" else _files(root))
@@ -114,11 +117,12 @@ def _walk(root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
 def _files(root: Path) -> Iterator[str]:
     for directory, _, files in _walk(root):
         for name in files:
-            yield (directory / name).relative_to(root).as_posix()
+            if _is_file(directory / name):
+                yield (directory / name).relative_to(root).as_posix()
 
 
 def _models_in_folders(root: Path) -> Iterator[str]:
     for directory, folders, files in _walk(root):
-        if _DIFFUSERS_INDEX in files and directory != root:
+        if _DIFFUSERS_INDEX in files and directory != root and _is_model_folder(directory):
             folders.clear()
             yield directory.relative_to(root).as_posix()

@@ -42,6 +42,8 @@ def test_links_are_followed_once(tmp_path: Path) -> None:
     (root / "linked").symlink_to(outside.parent)
     (root / "file.ckpt").symlink_to(outside)
     (outside.parent / "round").symlink_to(root)
+    (root / "dangling.ckpt").symlink_to(root / "nowhere.ckpt")
+    (root / "loop.ckpt").symlink_to(root / "loop.ckpt")
     folders = folders_in(tmp_path)
     assert folders.list("checkpoints") == ("file.ckpt", "linked/big.ckpt")
     assert folders.find("checkpoints", "linked/big.ckpt").samefile(outside)
