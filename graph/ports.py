@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 from graph.errors import Problem, UnsafePath
 from graph.folders import Folders
 
-MOST_CHOICES_SHOWN = 8
+MOST_CHOICES_SHOWN = 12
 
 
 @runtime_checkable
@@ -41,9 +41,9 @@ class Range:
 
     def problem(self, value: float, folders: Folders) -> Problem | None:
         if value < self.low:
-            return Problem("value_smaller_than_min", f"at least {self.low}", str(self.low))
+            return Problem("value_smaller_than_min", f"at least {self.low}")
         if value > self.high:
-            return Problem("value_bigger_than_max", f"at most {self.high}", str(self.high))
+            return Problem("value_bigger_than_max", f"at most {self.high}")
         return None
 
     def describe(self, folders: Folders) -> dict[str, Any]:

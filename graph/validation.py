@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,7 +13,7 @@ from graph.errors import Fault, Problem
 from graph.folders import Folders
 from graph.ports import nearest
 from graph.registry import Registry
-from graph.sockets import ANY, fits
+from graph.sockets import ANY, fits, takes_constants
 from graph.spec import NodeSpec, Port
 from graph.values import Link
 from graph.wording import meant, place, shown
@@ -85,6 +86,7 @@ class _Checker:
     faults: list[Fault] = field(init=False)
     specs: dict[str, NodeSpec] = field(init=False)
     suggestions: int = 0
+    made: dict[str, list[Link]] | None = None
 
     def __post_init__(self) -> None:
         self.faults = list(self.workflow.faults)
@@ -94,7 +96,7 @@ class _Checker:
         near = self.nearest(node.class_type, self.specs)
         message = (
             f"{place(node_id, None, node.title)}: there is no node class {shown(node.class_type)}.{meant(near)} "
-            "A class of a custom node needs that node installed."
+            "A class of a custom node needs that node's folder or package."
         )
         self.add("missing_node_type", node_id, message, None, node.class_type, "a known node class", near)
 
@@ -114,6 +116,9 @@ class _Checker:
             else:
                 given[port.name], problem = bind_constant(port, value, self.folders)
                 if problem is not None:
+                    if not takes_constants(port.socket):
+                        expected = f"{problem.expected}{self.such_as(node_id, port)}"
+                        problem = replace(problem, expected=expected)
                     self.refuse(node_id, node, port.name, value, problem)
         if known < len(inputs):
             self.check_unknown(node_id, node, spec)
@@ -123,9 +128,24 @@ class _Checker:
         )
 
     def missing(self, node_id: str, node: Node, port: Port) -> None:
-        expected = f"a value or a link of type {port.socket}"
+        takes = f"a value or a link of type {port.socket}"
+        expected = takes + ("" if takes_constants(port.socket) else self.such_as(node_id, port))
         message = f"{place(node_id, node.class_type, node.title)}: input {port.name} is missing; it needs {expected}."
         self.add("required_input_missing", node_id, message, port.name, None, expected)
+
+    def such_as(self, node_id: str, port: Port) -> str:
+        """A link that would do, out of this workflow, if another of its nodes has an output of the very type."""
+        if self.made is None:
+            self.made = {}
+            for source, node in self.workflow.nodes.items():
+                spec = self.specs.get(node.class_type)
+                for index, output in enumerate(spec.outputs if spec else ()):
+                    links = self.made.setdefault(output.socket, [])
+                    if len(links) < 2 and not any(link.node == source for link in links):
+                        links.append(Link(source, index))
+        found = (link for link in self.made.get(port.socket, ()) if link.node != node_id)
+        link = next(found, None)
+        return f", such as {json.dumps(link)}" if link else ""
 
     def check_link(self, node_id: str, node: Node, port: Port, link: Link) -> None:
         source = self.workflow.nodes.get(link.node)
@@ -150,13 +170,16 @@ class _Checker:
         source = self.workflow.nodes[link.node]
         outputs = self.specs[source.class_type].outputs
         fitting = [
-            output.name for output in outputs if output.socket != ANY and fits(output.socket, port.socket)
+            index
+            for index, output in enumerate(outputs)
+            if output.socket != ANY and fits(output.socket, port.socket)
         ]
-        near = fitting[0] if fitting else None
+        near = json.dumps([link.node, fitting[0]]) if fitting else None
         expected = f"an output of type {port.socket}"
+        instead = f" Did you mean {near}?" if near else ""
         message = (
             f"{place(node_id, node.class_type, node.title)}: input {port.name}: found output {link.output} of "
-            f"{place(link.node, source.class_type, source.title)}, of type {socket}, expected {expected}.{meant(near)}"
+            f"{place(link.node, source.class_type, source.title)}, of type {socket}, expected {expected}.{instead}"
         )
         self.add("return_type_mismatch", node_id, message, port.name, list(link), expected, near)
 

@@ -88,15 +88,15 @@ def test_an_unknown_input_blocks_only_if_it_looks_like_a_slip(folders: Folders) 
 @pytest.mark.parametrize(
     ("inputs", "kind", "expected", "nearest"),
     [
-        ({"steps": 0}, "value_smaller_than_min", "at least 1", "1"),
-        ({"steps": 101}, "value_bigger_than_max", "at most 100", "100"),
+        ({"steps": 0}, "value_smaller_than_min", "at least 1", None),
+        ({"steps": 101}, "value_bigger_than_max", "at most 100", None),
         ({"steps": 2.5}, "invalid_input_type", "a whole number", None),
         ({"steps": "many"}, "invalid_input_type", "a whole number", None),
         ({"steps": math.inf}, "invalid_input_type", "a whole number", None),
         ({"steps": {}}, "invalid_input_type", "a whole number", None),
-        ({"steps": 10**400}, "value_bigger_than_max", "at most 100", "100"),
-        ({"seed": -1}, "value_smaller_than_min", "at least 0", "0"),
-        ({"seed": 2**64}, "value_bigger_than_max", f"at most {2**64 - 1}", str(2**64 - 1)),
+        ({"steps": 10**400}, "value_bigger_than_max", "at most 100", None),
+        ({"seed": -1}, "value_smaller_than_min", "at least 0", None),
+        ({"seed": 2**64}, "value_bigger_than_max", f"at most {2**64 - 1}", None),
         ({"cfg": math.nan}, "invalid_input_type", "a finite number", None),
         ({"cfg": 10**400}, "invalid_input_type", "a finite number", None),
         ({"cfg": "1e999"}, "invalid_input_type", "a finite number", None),
@@ -131,6 +131,16 @@ def test_each_fault_of_a_value(
     assert fault.found == found or found != found
 
 
+def test_up_to_a_dozen_choices_are_listed(folders: Folders) -> None:
+    things = folders.models[0] / "things"
+    for index in range(10):
+        (things / f"{index:02}.bin").touch()
+    drawn = {"1": {"class_type": "LoadThing", "inputs": {"name": "x"}}, "2": shown()}
+    assert "'other.bin'" in one(drawn, folders).message
+    (things / "zz.bin").touch()
+    assert "'other.bin', ... (13 in all)" in one(drawn, folders).message
+
+
 def test_a_missing_file_names_the_nearest(folders: Folders) -> None:
     fault = one({"1": {"class_type": "LoadThing", "inputs": {"name": "othr.bin"}}, "2": shown()}, folders)
     assert (fault.kind, fault.nearest) == ("value_not_in_list", "other.bin")
@@ -153,8 +163,18 @@ def test_a_mistyped_link_names_an_output_that_fits() -> None:
         "3": shown("2"),
     }
     fault = one(drawn)
-    assert (fault.kind, fault.nearest, fault.found) == ("return_type_mismatch", "FIRST", ["1", 1])
+    assert (fault.kind, fault.nearest, fault.found) == ("return_type_mismatch", '["1", 0]', ["1", 1])
+    assert 'Did you mean ["1", 0]?' in fault.message
     assert "of type STRING, expected an output of type INT" in fault.message
+
+
+def test_a_link_that_would_do_is_named(folders: Folders) -> None:
+    for image in ("a.png", None):
+        drawn = sampler(image=image)
+        fault = one(drawn | {"2": {"class_type": "Show", "inputs": {"value": ["1", 0]}}}, folders)
+        assert 'of type IMAGE, such as ["0", 0].' in fault.message
+    nothing = one({"1": {"class_type": "Sampler", "inputs": {"image": 3}}, "2": shown()})
+    assert nothing.message.endswith("expected a link to an output of type IMAGE.")
 
 
 def test_types_go_through_nodes_that_hand_on(folders: Folders) -> None:
