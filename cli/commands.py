@@ -155,7 +155,8 @@ def _report(arguments: Arguments, folders: Folders) -> Report:
 def _conclude(arguments: Arguments, result: RunResult, folders: Folders) -> int:
     for error in result.errors:
         where = f"{error.title} ({error.class_type}, node {error.node})"
-        print(printable(f"{where} failed: {_explained(error)}"), file=sys.stderr)
+        line = f" (at {error.where})" if error.where and error.class_type not in REGISTRY else ""
+        print(printable(f"{where} failed: {_explained(error)}{line}"), file=sys.stderr)
     if result.skipped and result.status == "failed":
         print(f"Not run, because they depend on it: {', '.join(result.skipped)}", file=sys.stderr)
     if not arguments.json:

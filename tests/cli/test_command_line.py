@@ -200,6 +200,22 @@ def test_custom_nodes_join_and_a_broken_one_is_reported(tmp_path: Path) -> None:
     assert "nothing_of_this_name" in done.stderr
 
 
+def test_a_mistake_in_an_own_node_is_shown_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "wrong.py").write_text(
+        "from graph import node\n\n\n"
+        '@node("Wrong", category="text", output=True)\n'
+        "def wrong(*, text: str) -> None:\n"
+        '    """Wrong."""\n'
+        "    undefined(text)\n"
+    )
+    workflow = tmp_path / "wrong.json"
+    workflow.write_text(json.dumps({"1": {"class_type": "Wrong", "inputs": {"text": "a"}}}))
+    done = weft("--run", workflow, "--custom-nodes", tmp_path)
+    assert done.returncode == 1
+    assert "name 'undefined' is not defined" in done.stderr
+    assert "wrong.py:7)" in done.stderr
+
+
 def test_ctrl_c_ends_within_a_step_and_leaves_no_file(tmp_path: Path) -> None:
     command = [
         sys.executable, str(ROOT / "main.py"), "--run", str(TXT2IMG), "--json",
