@@ -60,7 +60,9 @@ class _Objects:
 
     def read(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         made = dict(pairs)
-        if len(made) < len(pairs) and self.twice is None:
+        if len(made) == len(pairs):
+            return made
+        if self.twice is None:
             seen: set[str] = set()
             for name, _ in pairs:
                 if name in seen:

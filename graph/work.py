@@ -90,7 +90,8 @@ def read_result(spec: NodeSpec, result: Any) -> Part:
     if spec.fans_out:
         values = tuple(fan_out(output, value) for output, value in zip(outputs, values, strict=True))
     for output, value in zip(outputs, values, strict=True):
-        if output.classes is not None:
+        classes = output.classes
+        if classes is not None and (output.is_list or not isinstance(value, classes)):
             check_output(spec, output, value)
     return Part(values, None, ui)
 
