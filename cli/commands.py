@@ -2,8 +2,8 @@
 
 import dataclasses
 import json
-import os
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -66,9 +66,13 @@ def run_file(arguments: Arguments, path: Path, stop_flag: Callable[[], Flag]) ->
 
 def _check_writable(folder: Path) -> None:
     """Raise NoPlace for a folder that can't be written to, before hours of work end there."""
-    existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK):
-        raise NoPlace(f"{folder} can't be written to: name another with --output-directory")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise NoPlace(
+            f"{folder} can't be written to ({error.strerror}): name another with --output-directory"
+        ) from error
 
 
 def validate_file(arguments: Arguments, path: Path) -> int:
