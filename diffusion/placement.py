@@ -9,10 +9,14 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclass(frozen=True)
 class Placement:
-    """A device, and the precision in which networks compute on it."""
+    """A device, the precision in which networks compute on it, and whether their weights are laid out for it.
+
+    pack: see networks/packing.py; without it a network's weights stay what they are in the file where they can.
+    """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     dtype: torch.dtype = torch.float32
+    pack: bool = True
 
     @property
     def vae_dtype(self) -> torch.dtype:
@@ -23,12 +27,13 @@ class Placement:
 def choose_placement(device: str = "auto", dtype: str = "auto") -> Placement:
     """The placement for `device` (auto, cpu, cuda, cuda:1, mps, ...) and `dtype` (auto, fp32, bf16, fp16).
 
-    auto takes the first GPU there is, in float16, else the processor, in float32. Raises ValueError for a device
+    auto takes the first GPU there is, in float16, else the processor: in bfloat16 where it has instructions for it, in
+    float32 where it has none. Raises ValueError for a device
     that this machine lacks or a precision that the device can't compute in.
     """
     place = _device(device)
     if dtype == "auto":
-        return Placement(place, torch.float32 if place.type == "cpu" else torch.float16)
+        return Placement(place, _cpu_dtype() if place.type == "cpu" else torch.float16)
     if dtype not in DTYPES:
         raise ValueError(f"unknown precision {dtype!r}: choose auto, {', '.join(DTYPES)}")
     if place.type == "cpu" and dtype == "fp16":
@@ -59,3 +64,9 @@ def _best_device() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _cpu_dtype() -> torch.dtype:
+    """bfloat16 only where the processor multiplies it: elsewhere it is emulated, and slower than float32."""
+    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if fast else torch.float32

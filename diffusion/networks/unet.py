@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from diffusion.config import UNetConfig
-from diffusion.networks.layers import NormSiLU
+from diffusion.networks.layers import Conv2d, Linear, NormSiLU
 from diffusion.networks.unet_blocks import (
     Downsample,
     InputConv,
@@ -34,7 +34,7 @@ class UNet(nn.Module):
         _check(config)
         self.config = config
         first, emb_dim = config.channels[0], 4 * config.channels[0]
-        self.time_embed = nn.Sequential(nn.Linear(first, emb_dim), nn.SiLU(), nn.Linear(emb_dim, emb_dim))
+        self.time_embed = nn.Sequential(Linear(first, emb_dim), nn.SiLU(), Linear(emb_dim, emb_dim))
         self.input_blocks = nn.ModuleList(_down(config))
         self.middle_block = Stage(
             _residual(config, config.channels[-1], config.channels[-1]),
@@ -46,7 +46,7 @@ class UNet(nn.Module):
         self.out = nn.Sequential(
             NormSiLU(config.norm_groups, first),
             nn.Identity(),
-            nn.Conv2d(first, config.out_channels, 3, padding=1),
+            Conv2d(first, config.out_channels, 3, padding=1),
         )
 
     @property
@@ -63,7 +63,7 @@ class UNet(nn.Module):
         self._check_inputs(x, context)
         emb = self.time_embed(timestep_embedding(timesteps, self.config.channels[0]).to(self.dtype))
         signals = Signals(emb, context.to(self.dtype))
-        h = x.to(self.dtype)
+        h = x.to(self.dtype, memory_format=torch.channels_last)
         skips = []
         for stage in self.input_blocks:
             h = stage(h, signals)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from diffusion.networks import layers
 from diffusion.networks.attention import CrossAttention
-from diffusion.networks.layers import NormSiLU
+from diffusion.networks.layers import Conv2d, Linear, NormSiLU
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ class Stage(nn.Sequential):
         return x
 
 
-class InputConv(nn.Conv2d):
+class InputConv(Conv2d):
     """The first convolution, [B, in_channels, h, w] to [B, channels, h, w]."""
 
     def __init__(self, in_channels: int, channels: int) -> None:
@@ -66,17 +66,17 @@ class ResBlock(nn.Module):
         super().__init__()
         # The identities hold the places of activations and dropout, which checkpoints count in their names.
         self.in_layers = nn.Sequential(
-            NormSiLU(norm_groups, channels), nn.Identity(), nn.Conv2d(channels, out_channels, 3, padding=1)
+            NormSiLU(norm_groups, channels), nn.Identity(), Conv2d(channels, out_channels, 3, padding=1)
         )
-        self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(emb_dim, out_channels))
+        self.emb_layers = nn.Sequential(nn.SiLU(), Linear(emb_dim, out_channels))
         self.out_layers = nn.Sequential(
             NormSiLU(norm_groups, out_channels),
             nn.Identity(),
             nn.Identity(),
-            nn.Conv2d(out_channels, out_channels, 3, padding=1),
+            Conv2d(out_channels, out_channels, 3, padding=1),
         )
         same = channels == out_channels
-        self.skip_connection = nn.Identity() if same else nn.Conv2d(channels, out_channels, 1)
+        self.skip_connection = nn.Identity() if same else Conv2d(channels, out_channels, 1)
 
     def forward(self, x: Tensor, signals: Signals) -> Tensor:
         h = self.in_layers(x) + self.emb_layers(signals.emb)[:, :, None, None]
@@ -88,7 +88,7 @@ class GEGLU(nn.Module):
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
-        self.proj = nn.Linear(channels, 2 * hidden)
+        self.proj = Linear(channels, 2 * hidden)
 
     def forward(self, x: Tensor) -> Tensor:
         value, gate = self.proj(x).chunk(2, dim=-1)
@@ -101,7 +101,7 @@ class FeedForward(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         hidden = 4 * channels
-        self.net = nn.Sequential(GEGLU(channels, hidden), nn.Identity(), nn.Linear(hidden, channels))
+        self.net = nn.Sequential(GEGLU(channels, hidden), nn.Identity(), Linear(hidden, channels))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.net(x)
@@ -134,9 +134,9 @@ class SpatialTransformer(nn.Module):
     def __init__(self, channels: int, *, context_dim: int, num_heads: int, norm_groups: int) -> None:
         super().__init__()
         self.norm = nn.GroupNorm(norm_groups, channels, eps=1e-6)
-        self.proj_in = nn.Conv2d(channels, channels, 1)
+        self.proj_in = Conv2d(channels, channels, 1)
         self.transformer_blocks = nn.ModuleList([TransformerBlock(channels, context_dim, num_heads)])
-        self.proj_out = nn.Conv2d(channels, channels, 1)
+        self.proj_out = Conv2d(channels, channels, 1)
 
     def forward(self, x: Tensor, signals: Signals) -> Tensor:
         height, width = x.shape[-2:]
@@ -151,7 +151,7 @@ class Downsample(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.op = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+        self.op = Conv2d(channels, channels, 3, stride=2, padding=1)
 
     def forward(self, x: Tensor, signals: Signals) -> Tensor:
         return self.op(x)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from diffusion.config import VAEConfig
-from diffusion.networks.layers import NormSiLU
+from diffusion.networks.layers import Conv2d, NormSiLU
 from diffusion.networks.vae_blocks import EPS, DownLevel, Middle, UpLevel
 
 RGB = 3
@@ -22,7 +22,7 @@ class Encoder(nn.Module):
         super().__init__()
         channels, norm_groups = config.channels, config.norm_groups
         widths = zip((channels[0], *channels), channels, strict=False)
-        self.conv_in = nn.Conv2d(RGB, channels[0], 3, padding=1)
+        self.conv_in = Conv2d(RGB, channels[0], 3, padding=1)
         self.down = nn.Sequential(
             *(
                 DownLevel(
@@ -37,7 +37,7 @@ class Encoder(nn.Module):
         )
         self.mid = Middle(channels[-1], norm_groups=norm_groups)
         self.norm_out = NormSiLU(norm_groups, channels[-1], eps=EPS)
-        self.conv_out = nn.Conv2d(channels[-1], 2 * config.latent_channels, 3, padding=1)
+        self.conv_out = Conv2d(channels[-1], 2 * config.latent_channels, 3, padding=1)
 
     def forward(self, pixels: Tensor) -> Tensor:
         return self.conv_out(self.norm_out(self.mid(self.down(self.conv_in(pixels)))))
@@ -50,14 +50,14 @@ class Decoder(nn.Module):
         super().__init__()
         channels, norm_groups = config.channels, config.norm_groups
         widths = zip((*channels[1:], channels[-1]), channels, strict=True)
-        self.conv_in = nn.Conv2d(config.latent_channels, channels[-1], 3, padding=1)
+        self.conv_in = Conv2d(config.latent_channels, channels[-1], 3, padding=1)
         self.mid = Middle(channels[-1], norm_groups=norm_groups)
         self.up = nn.ModuleList(
             UpLevel(before, after, blocks=config.blocks + 1, norm_groups=norm_groups, last=level == 0)
             for level, (before, after) in enumerate(widths)
         )
         self.norm_out = NormSiLU(norm_groups, channels[0], eps=EPS)
-        self.conv_out = nn.Conv2d(channels[0], RGB, 3, padding=1)
+        self.conv_out = Conv2d(channels[0], RGB, 3, padding=1)
 
     def forward(self, latent: Tensor) -> Tensor:
         h = self.mid(self.conv_in(latent))
@@ -83,8 +83,8 @@ class Autoencoder(nn.Module):
         self.config = config
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
-        self.quant_conv = nn.Conv2d(2 * config.latent_channels, 2 * config.latent_channels, 1)
-        self.post_quant_conv = nn.Conv2d(config.latent_channels, config.latent_channels, 1)
+        self.quant_conv = Conv2d(2 * config.latent_channels, 2 * config.latent_channels, 1)
+        self.post_quant_conv = Conv2d(config.latent_channels, config.latent_channels, 1)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -102,10 +102,10 @@ class Autoencoder(nn.Module):
                 f"a picture of {pixels.shape[-1]}x{pixels.shape[-2]} pixels is too small to encode: "
                 f"width and height must be at least {least}"
             )
-        moments = self.quant_conv(self.encoder(pixels.to(self.dtype)))
+        moments = self.quant_conv(self.encoder(pixels.to(self.dtype, memory_format=torch.channels_last)))
         mean, logvar = moments.chunk(2, dim=1)
         return mean, logvar.clamp(*LOGVAR_RANGE)
 
     def decode(self, latent: Tensor) -> Tensor:
         """A latent [B, 4, h, w] to pixels [B, 3, 8h, 8w], about -1..1 (not clamped)."""
-        return self.decoder(self.post_quant_conv(latent.to(self.dtype)))
+        return self.decoder(self.post_quant_conv(latent.to(self.dtype, memory_format=torch.channels_last)))

@@ -5,7 +5,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from diffusion.networks.attention import attention
-from diffusion.networks.layers import NormSiLU, Upsample
+from diffusion.networks.layers import Conv2d, NormSiLU, Upsample
 
 EPS = 1e-6
 
@@ -16,11 +16,11 @@ class ResnetBlock(nn.Module):
     def __init__(self, channels: int, out_channels: int, *, norm_groups: int) -> None:
         super().__init__()
         self.norm1 = NormSiLU(norm_groups, channels, eps=EPS)
-        self.conv1 = nn.Conv2d(channels, out_channels, 3, padding=1)
+        self.conv1 = Conv2d(channels, out_channels, 3, padding=1)
         self.norm2 = NormSiLU(norm_groups, out_channels, eps=EPS)
-        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.conv2 = Conv2d(out_channels, out_channels, 3, padding=1)
         same = channels == out_channels
-        self.nin_shortcut = nn.Identity() if same else nn.Conv2d(channels, out_channels, 1)
+        self.nin_shortcut = nn.Identity() if same else Conv2d(channels, out_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.nin_shortcut(x) + self.conv2(self.norm2(self.conv1(self.norm1(x))))
@@ -32,10 +32,10 @@ class PixelAttention(nn.Module):
     def __init__(self, channels: int, *, norm_groups: int) -> None:
         super().__init__()
         self.norm = nn.GroupNorm(norm_groups, channels, eps=EPS)
-        self.q = nn.Conv2d(channels, channels, 1)
-        self.k = nn.Conv2d(channels, channels, 1)
-        self.v = nn.Conv2d(channels, channels, 1)
-        self.proj_out = nn.Conv2d(channels, channels, 1)
+        self.q = Conv2d(channels, channels, 1)
+        self.k = Conv2d(channels, channels, 1)
+        self.v = Conv2d(channels, channels, 1)
+        self.proj_out = Conv2d(channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
@@ -63,7 +63,7 @@ class Downsample(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, stride=2)
+        self.conv = Conv2d(channels, channels, 3, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv(F.pad(x, (0, 1, 0, 1)))  # right and bottom only, as the weights were trained

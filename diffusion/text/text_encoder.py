@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from diffusion.config import TextConfig
+from diffusion.networks.layers import Linear
 
 ACTIVATIONS = ("quick_gelu", "gelu")
 
@@ -142,10 +143,10 @@ class CausalAttention(nn.Module):
         if width % num_heads:
             raise ValueError(f"a text encoder of width {width} can't be split into {num_heads} heads")
         self.num_heads = num_heads
-        self.k_proj = nn.Linear(width, width)
-        self.v_proj = nn.Linear(width, width)
-        self.q_proj = nn.Linear(width, width)
-        self.out_proj = nn.Linear(width, width)
+        self.k_proj = Linear(width, width)
+        self.v_proj = Linear(width, width)
+        self.q_proj = Linear(width, width)
+        self.out_proj = Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, C] to [B, T, C]."""
@@ -168,8 +169,8 @@ class MLP(nn.Module):
                 f"unknown activation {config.activation!r}: expected one of {', '.join(ACTIVATIONS)}"
             )
         self.activation = config.activation
-        self.fc1 = nn.Linear(config.width, config.hidden)
-        self.fc2 = nn.Linear(config.hidden, config.width)
+        self.fc1 = Linear(config.width, config.hidden)
+        self.fc2 = Linear(config.hidden, config.width)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, C] to [B, T, C]."""

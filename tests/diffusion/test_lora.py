@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from diffusion.lora.apply import apply_lora
 from diffusion.lora.read import LoraError, read_lora
 from diffusion.model import Clip, Model
 from diffusion.patches import patched_weight
+from diffusion.placement import Placement
+from diffusion.runtime import Runtime
 from tests.diffusion.lora_samples import (
     TEXT,
     UNET,
@@ -201,7 +204,7 @@ def assert_as_side_branches(path: Path, factors: Mapping[str, Factors], strength
     plain = Model(patched.weights, patched.config, patched.runtime)
     before = plain.runtime.unet(plain)(*inputs())
     found = patched.runtime.unet(patched)(*inputs())
-    branched = model()
+    branched = replace(model(), runtime=Runtime(Placement(pack=False)))
     network = branched.runtime.unet(branched)
     side_branches(network, factors, strength)
     expected = network(*inputs())
