@@ -4,14 +4,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from diffusion.networks.layers import Linear
+from diffusion.networks.native_attention import kernel_for
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, num_heads: int) -> Tensor:
     """Scaled dot-product attention, softmax(q k^T / sqrt(D)) v for each head (Vaswani et al. 2017, eq. 1).
 
     q [B, N, H*D], k [B, M, H*D] and v [B, M, H*E], as linear layers leave them: token-major, heads side by
-    side. Returns [B, N, H*E] in the same dtype. A faster kernel replaces this body and nothing else.
+    side. Returns [B, N, H*E] in the same dtype. Computed by a native kernel where one fits, else by PyTorch.
     """
+    if kernel := kernel_for(q, k, v, num_heads):
+        return kernel(q, k, v, num_heads)
     q, k, v = (tokens.unflatten(-1, (num_heads, -1)).transpose(1, 2) for tokens in (q, k, v))  # [B, H, N, D]
     return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
 

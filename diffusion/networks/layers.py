@@ -11,18 +11,21 @@ class Conv2d(nn.Conv2d):
     """A convolution, [B, C, h, w]. Once packed it computes from re-ordered weights, and has no `weight` any more."""
 
     packed: Tensor | None = None
+    channels_last: bool = False
 
     def pack(self) -> None:
-        """Trade the weight for its packed form, where that is faster."""
+        """Trade the weight for its packed form, where that is faster; and compute channels-last from now on."""
+        self.channels_last = True
         if self.packed is None and self.padding_mode == "zeros" and packing.packs(self.weight):
             self.packed = packing.packed_convolution(self.weight, **self._settings)
             self.register_parameter("weight", None)
 
     def forward(self, input: Tensor) -> Tensor:
+        if self.channels_last:
+            input = input.contiguous(memory_format=torch.channels_last)
         if self.packed is None:
             return super().forward(input)
-        channels_last = input.contiguous(memory_format=torch.channels_last)
-        return packing.convolve(channels_last, self.packed, self.bias, **self._settings)
+        return packing.convolve(input, self.packed, self.bias, **self._settings)
 
     @property
     def _settings(self) -> packing.Settings:

@@ -63,7 +63,7 @@ class UNet(nn.Module):
         self._check_inputs(x, context)
         emb = self.time_embed(timestep_embedding(timesteps, self.config.channels[0]).to(self.dtype))
         signals = Signals(emb, context.to(self.dtype))
-        h = x.to(self.dtype, memory_format=torch.channels_last)
+        h = x.to(self.dtype)
         skips = []
         for stage in self.input_blocks:
             h = stage(h, signals)

@@ -102,10 +102,10 @@ class Autoencoder(nn.Module):
                 f"a picture of {pixels.shape[-1]}x{pixels.shape[-2]} pixels is too small to encode: "
                 f"width and height must be at least {least}"
             )
-        moments = self.quant_conv(self.encoder(pixels.to(self.dtype, memory_format=torch.channels_last)))
+        moments = self.quant_conv(self.encoder(pixels.to(self.dtype)))
         mean, logvar = moments.chunk(2, dim=1)
         return mean, logvar.clamp(*LOGVAR_RANGE)
 
     def decode(self, latent: Tensor) -> Tensor:
         """A latent [B, 4, h, w] to pixels [B, 3, 8h, 8w], about -1..1 (not clamped)."""
-        return self.decoder(self.post_quant_conv(latent.to(self.dtype, memory_format=torch.channels_last)))
+        return self.decoder(self.post_quant_conv(latent.to(self.dtype)))
