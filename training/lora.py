@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from diffusion.checkpoints.diffusers_names import unet_modules
 from diffusion.config import UNetConfig
+from diffusion.networks.layers import Conv2d, Linear
 from training.attention import blockwise
 from training.drawing import Mixture
 from training.drawing.styles import STYLES
@@ -79,7 +80,7 @@ def adapt(unet: nn.Module, rank: int, seed: int) -> None:
     layers = [
         (name, module)
         for name, module in unet.named_modules()
-        if type(module) in (nn.Linear, nn.Conv2d) and not _untouched(name)
+        if type(module) in (Linear, Conv2d) and not _untouched(name)
     ]
     for name, module in layers:
         assert isinstance(module, nn.Linear | nn.Conv2d)
