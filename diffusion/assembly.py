@@ -58,7 +58,7 @@ def assemble(
             tensor = patched_weight(f"{name}.{parameter}", source.to(device), patches).to(dtype)
             layer.register_parameter(parameter, nn.Parameter(tensor, requires_grad=False))
         sizes[name] = sum(tensor.nbytes for tensor in layer.parameters(recurse=False))
-        if pack and isinstance(layer, (Conv2d, Linear)):
+        if pack and device.type == "cpu" and isinstance(layer, Conv2d | Linear):
             layer.pack()
         _drop_unused(sources, layer, file_pages)
     return Assembled(network.eval(), weights, patches, sizes)
