@@ -3,6 +3,7 @@
 Drawn on the CPU in float32 whatever the device, so that a seed gives the same picture everywhere.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -15,6 +16,9 @@ NoiseSource = Callable[[Tensor, Tensor, int], StepNoise]
 """(x, sigmas, seed) -> the noise of one run. x says shape, dtype and device."""
 
 _SEEDS = 1 << 64
+
+_TREE_DIGITS = 6
+"""torchsde's trees tell times apart to so many decimal places."""
 
 
 def initial_noise(samples: Tensor, seed: int, batch_index: Sequence[int] | None = None) -> Tensor:
@@ -48,6 +52,35 @@ def independent_noise(x: Tensor, sigmas: Tensor, seed: int) -> StepNoise:
     """
     generator = seeded(seed)
     return lambda sigma, after: torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device)
+
+
+def brownian_noise(x: Tensor, sigmas: Tensor, seed: int) -> StepNoise:
+    """Noise for the DPM-Solver++ SDE family: increments of one Brownian motion whose time is the noise level.
+
+    The motion belongs to the seed and to the highest and lowest level, so runs of different length over the same levels
+    follow the same path. Levels outside that range count as its ends. Torchsde's Brownian tree, float32 times.
+    """
+    levels = sorted(sigma for sigma in sigmas.tolist() if sigma > 0) or [1.0]
+    lowest, highest = (round(level, _TREE_DIGITS) for level in (levels[0], levels[-1]))
+    # Heavy and needed by these samplers alone.
+    from torchsde import BrownianTree
+
+    start = torch.zeros_like(x, device="cpu")
+    tree = BrownianTree(t0=lowest, w0=start, t1=highest, entropy=seed % _SEEDS)
+
+    def increment(sigma: float, after: float) -> Tensor:
+        low, high = sorted((_float32(sigma), _float32(after)))
+        if low == high:
+            return torch.zeros_like(x)
+        ends = (min(max(time, lowest), highest) for time in (low, high))
+        motion: Tensor = tree(*ends)
+        return (motion if sigma < after else -motion).to(x.device) / math.sqrt(high - low)
+
+    return increment
+
+
+def _float32(number: float) -> float:
+    return float(torch.tensor(number, dtype=torch.float32))
 
 
 def seeded(seed: int) -> torch.Generator:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diffusion.sampling.guidance import Guided
 from diffusion.sampling.samplers import SAMPLERS, run_steps
 
 MEAN, SPREAD = 0.7, 0.5
@@ -27,6 +28,19 @@ def curved(x: Tensor, sigma: float) -> Tensor:
     return torch.tanh(x / (1 + sigma**2) ** 0.5 + 0.3 * torch.roll(x, 1, -1) / (1 + sigma)) * (
         1 + 0.1 * sigma
     )
+
+
+class Toy:
+    """`curved` with guidance: led away from a second denoiser, as a prompt is from the negative one."""
+
+    scale = 1.5
+
+    def __call__(self, x: Tensor, sigma: float) -> Tensor:
+        return self.guided(x, sigma).denoised
+
+    def guided(self, x: Tensor, sigma: float, *, with_uncond: bool = False) -> Guided:
+        cond, uncond = curved(x, sigma), 0.8 * torch.sin(x / (1 + sigma**2) ** 0.5 + 0.2)
+        return Guided(uncond + (cond - uncond) * self.scale, uncond)
 
 
 def start(seed: int = 0) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 from torch import Tensor
@@ -20,12 +21,34 @@ class Denoise(Protocol):
         ...
 
 
+class GuidedPrediction(Protocol):
+    """x0 to follow, and x0 without the prompt."""
+
+    @property
+    def denoised(self) -> Tensor: ...
+
+    @property
+    def uncond(self) -> Tensor | None: ...
+
+
+class GuidedDenoise(Denoise, Protocol):
+    """The model, as the samplers of the CFG++ family see it."""
+
+    def guided(self, x: Tensor, sigma: float, *, with_uncond: bool = False) -> GuidedPrediction:
+        """The same x0, and with_uncond also x0 without the prompt."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One finished step: the sample x at the next noise level, and the x0 it was led by. Both [B, C, h, w]."""
+    """One finished step: the sample x at the next noise level, and the x0 it was led by. Both [B, C, h, w].
+
+    share: how much of the run is done, 0..1, from samplers that choose their own steps; None: one step more.
+    """
 
     x: Tensor
     denoised: Tensor
+    share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -33,7 +56,8 @@ class Sampler:
     """A sampling method: a generator function and how to prepare its run.
 
     steps: called as (denoise, x, sigmas, noise), with x at level sigmas[0]; sigmas [n + 1] descend, 0 only at the end;
-    yields n steps. Its options are keyword parameters with defaults; functools.partial sets others.
+    yields n steps, or as many as it likes with their `share`. Its options are keyword parameters with defaults, which
+    `sampler_with` changes.
     discard_penultimate: schedules leave out their last level above zero for it.
     noise: the noise it adds along the way.
     own_mask_noise: outside a noise mask, the latent is noised by a draw of its own, not by the initial noise.
@@ -51,11 +75,38 @@ OnStep = Callable[[int, int, Tensor], None]
 
 def run_steps(steps: Iterator[Step], x: Tensor, *, total: int, on_step: OnStep | None = None) -> Tensor:
     """The sample after the last step; `x` itself when there is none."""
-    for done, step in enumerate(steps, start=1):
+    for count, step in enumerate(steps, start=1):
         x = step.x
         if on_step is not None:
+            done = count if step.share is None else int(step.share * total)
             on_step(done, total, step.denoised)
     return x
+
+
+def with_uncond(denoise: GuidedDenoise, x: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
+    """x0 to follow, and x0 without the prompt."""
+    guided = denoise.guided(x, sigma, with_uncond=True)
+    if guided.uncond is None:
+        raise ValueError(
+            "This sampler (CFG++) needs a prediction without the prompt, and the guider makes none. Use a guider with "
+            "a negative prompt (CFGGuider), or another sampler."
+        )
+    return guided.denoised, guided.uncond
+
+
+def distinct_levels(sigmas: Tensor) -> list[float]:
+    """The levels as numbers, for samplers that divide by the length of a step.
+
+    Raises ValueError where two neighbours are the same.
+    """
+    levels = sigmas.tolist()
+    for sigma, after in pairwise(levels):
+        if sigma == after:
+            raise ValueError(
+                f"This sampler cannot take a step between equal noise levels ({sigma:g} comes twice). Take fewer "
+                "steps, another scheduler, or the sampler euler."
+            )
+    return levels
 
 
 def slope(x: Tensor, denoised: Tensor, sigma: float) -> Tensor:
