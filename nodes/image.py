@@ -1,22 +1,16 @@
 """Nodes that load, save and show pictures."""
 
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 from diffusion.types import Image, Mask
 from graph import QUIET, Choice, Context, File, Shown, node
 from nodes.fingerprints import content_stamp
+from nodes.image_transform import ImageAndMask
 from nodes.metadata import workflow_metadata
 from nodes.pictures import check_pictures, png_bytes, read_channel, read_picture
 from nodes.saving import FilePrefix, expand_prefix, save_numbered
 
 PictureFile = Annotated[str, File("input", upload=True)]
-
-
-class ImageAndMask(NamedTuple):
-    """A picture and its mask."""
-
-    IMAGE: Image
-    MASK: Mask
 
 
 def _picture_stamp(*, image: str, ctx: Context = QUIET) -> str:
