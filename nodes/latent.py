@@ -8,6 +8,8 @@ import torch
 from diffusion.codec import decode_latent, encode_image
 from diffusion.config import LATENT_CHANNELS, LATENT_DOWNSCALE
 from diffusion.files.latent_file import latent_bytes, read_latent
+from diffusion.latents.checks import checked_mask
+from diffusion.latents.inpaint import blanked
 from diffusion.model import Vae
 from diffusion.types import Image, Latent, Mask
 from graph import QUIET, Context, File, Range, Shown, node
@@ -77,16 +79,26 @@ def set_latent_noise_mask(*, samples: Latent, mask: Mask) -> Latent:
     Outputs:
         LATENT: The same latents with the mask.
     """
-    if mask.ndim < 2 or 0 in mask.shape:
-        raise ValueError(
-            f"A mask has the shape [batch, height, width], none of them 0; got {list(mask.shape)}."
-        )
-    if not bool((mask > 0).any()):
-        raise ValueError(
-            "This mask is empty: nothing would be painted. A picture without transparency gives such a mask; "
-            "for a black-and-white mask picture use LoadImageMask with the channel red."
-        )
-    return replace(samples, noise_mask=mask.reshape(-1, 1, mask.shape[-2], mask.shape[-1]))
+    return replace(samples, noise_mask=checked_mask(mask))
+
+
+@node("VAEEncodeForInpaint", title="VAE Encode (for Inpainting)", category="latent/inpaint")
+def vae_encode_for_inpaint(
+    *, pixels: Image, vae: Vae, mask: Mask, grow_mask_by: Annotated[int, Range(0, 64)] = 6
+) -> Latent:
+    """Encode pictures with what is to be painted anew blanked, for inpainting models or for denoise 1.
+
+    Inputs:
+        pixels: The pictures; sizes that are no multiple of 8 are cropped around the centre.
+        vae: The autoencoder.
+        mask: What is to be painted, stretched over the pictures; above 0.5 counts. It must not be empty.
+        grow_mask_by: By how many pixels to widen what may change, so that no seam shows.
+
+    Outputs:
+        LATENT: The latents, [B, 4, H/8, W/8] float32, with the mask.
+    """
+    kept, noise_mask = blanked(pixels, mask, grow_mask_by)
+    return replace(encode_image(vae, kept), noise_mask=noise_mask)
 
 
 @node("SaveLatent", title="Save Latent", category="latent", output=True, io=True)
