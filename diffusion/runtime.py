@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import nn
@@ -11,11 +11,16 @@ from torch import nn
 from diffusion.assembly import Assembled, assemble, held_bytes
 from diffusion.model import Clip, Model, Vae
 from diffusion.networks.unet import UNet
+from diffusion.networks.upscaler.compact import CompactConfig, CompactNet
+from diffusion.networks.upscaler.rrdb import RRDBNet
 from diffusion.networks.vae import Autoencoder
 from diffusion.patches import WeightPatch
 from diffusion.placement import Placement
 from diffusion.text.text_encoder import TextEncoder
 from diffusion.types import Weights
+
+if TYPE_CHECKING:
+    from diffusion.upscaling import UpscaleModel
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -43,6 +48,13 @@ class Runtime:
     def autoencoder(self, vae: Vae) -> Autoencoder:
         """The autoencoder of `vae`."""
         return self._network(Autoencoder, vae.config, vae.weights, (), self.placement.vae_dtype)
+
+    def upscaler(self, model: UpscaleModel) -> RRDBNet | CompactNet:
+        """The network of an upscale model."""
+        kind: type[RRDBNet] | type[CompactNet] = (
+            CompactNet if isinstance(model.config, CompactConfig) else RRDBNet
+        )
+        return self._network(kind, model.config, model.weights, (), self.placement.vae_dtype)
 
     def release(self) -> None:
         """Let go of every network; the next use makes it anew."""

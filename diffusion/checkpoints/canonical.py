@@ -104,18 +104,24 @@ def averaged(path: Path, unet: Weights, ema: Weights) -> dict[str, Tensor]:
 
 
 def conformed(
-    path: Path, part: str, weights: Weights, network: Callable[[], nn.Module], *, prefix: str = ""
+    path: Path,
+    part: str,
+    weights: Weights,
+    network: Callable[[], nn.Module],
+    *,
+    prefix: str = "",
+    family: str = "Stable Diffusion 1.x",
 ) -> Weights:
     """`weights` if they are just those of `network`; matrices kept as 1x1 kernels, and the reverse, become views.
 
-    part, prefix: how the network and its keys are called in the file. Raises CheckpointError that names missing,
-    extra and misshapen keys.
+    part, prefix: how the network and its keys are called in the file. family: of networks, for messages. Raises
+    CheckpointError that names missing, extra and misshapen keys.
     """
     try:
         with torch.device("meta"):
             expected = network().state_dict()
     except ValueError as error:
-        raise CheckpointError(path, f"its {part} cannot be built ({error})", _REMEDY) from error
+        raise CheckpointError(path, f"its {part} cannot be built ({error})", _remedy(family)) from error
     fitted = {key: _fitted(weights[key], tensor.shape) for key, tensor in expected.items() if key in weights}
     misshapen = [
         f"{prefix}{key} is {list(weights[key].shape)} and should be {list(tensor.shape)}"
@@ -137,12 +143,13 @@ def conformed(
     ]
     if any(faults):
         raise CheckpointError(
-            path, f"its {part} does not fit Stable Diffusion 1.x: {'; '.join(filter(None, faults))}", _REMEDY
+            path, f"its {part} does not fit {family}: {'; '.join(filter(None, faults))}", _remedy(family)
         )
     return MappingProxyType(fitted)
 
 
-_REMEDY = "Use a complete, unquantised Stable Diffusion 1.x file, or fetch this one again."
+def _remedy(family: str) -> str:
+    return f"Use a complete, unquantised file of {family}, or fetch this one again."
 
 
 def _fitted(tensor: Tensor, shape: torch.Size) -> Tensor:
