@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from diffusion.config import TextConfig, UNetConfig, VAEConfig
 from diffusion.patches import WeightPatch
+from diffusion.sampling.inpaint import MaskRule
+from diffusion.sampling.prediction import NOISE, Prediction, Training
+from diffusion.sampling.schedule.trained import NoiseSchedule, stable_diffusion_schedule
+from diffusion.sampling.transforms.stages import CLASSIFIER_FREE, Guidance
 from diffusion.types import Weights
 
 if TYPE_CHECKING:
@@ -20,17 +24,29 @@ _HELD_ELSEWHERE = 0
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A UNet to be: its weights, the patches upon them, and the runtime that makes the network when one is needed."""
+    """A UNet to be: its weights, the patches upon them, and the runtime that makes the network when one is needed.
+
+    schedule, prediction: the noise levels it was trained at, and what it predicts. guidance: how its predictions
+    under two prompts are combined. mask_rule: how a noise mask changes along a run; None leaves it as it is.
+    """
 
     weights: Weights
     config: UNetConfig
     runtime: Runtime
     patches: tuple[WeightPatch, ...] = ()
+    schedule: NoiseSchedule = field(default_factory=stable_diffusion_schedule)
+    prediction: Prediction = NOISE
+    guidance: Guidance = CLASSIFIER_FREE
+    mask_rule: MaskRule | None = None
     cache_nbytes: ClassVar[int] = _HELD_ELSEWHERE
 
     def patched(self, patch: WeightPatch) -> Model:
         """This model with one more weight patch on top. Copies no weights."""
         return replace(self, patches=(*self.patches, patch))
+
+    def trained_as(self, training: Training) -> Model:
+        """This model, taken to have been trained at other levels or to predict something else."""
+        return replace(self, schedule=training.schedule, prediction=training.prediction)
 
 
 @dataclass(frozen=True, eq=False)

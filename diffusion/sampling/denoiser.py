@@ -1,4 +1,4 @@
-"""From the UNet, which predicts noise, to the denoiser that samplers see: the clean latent x0 for (x, sigma, text)."""
+"""From the UNet to the denoiser that samplers see: the clean latent x0 for (x, sigma, text)."""
 
 from __future__ import annotations
 
@@ -11,22 +11,15 @@ import torch
 from torch import Tensor
 
 from diffusion.sampling.batches import repeated
+from diffusion.sampling.prediction import NOISE, Prediction
 from diffusion.sampling.schedule import NoiseSchedule
 from diffusion.types import Conditioning
 
 UNetFunction = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(x [N, C, h, w], timesteps [N], context [N, T, D]) -> [N, 4, h, w]."""
 
-Parametrization = Callable[[Tensor, Tensor, float], Tensor]
-"""(the UNet's output, x, sigma) -> x0: what the UNet was trained to predict, undone."""
-
 _LONGEST_PADDING = 4
 """Contexts are repeated to a common length up to this many times; past that, another UNet call is cheaper."""
-
-
-def epsilon(output: Tensor, x: Tensor, sigma: float) -> Tensor:
-    """The UNet predicts the noise (Ho et al. 2020, eq. 14; Karras et al. 2022, table 1)."""
-    return x - output * sigma
 
 
 class _Job(NamedTuple):
@@ -47,7 +40,7 @@ class Denoiser:
     unet: UNetFunction
     schedule: NoiseSchedule
     extra: Tensor | None = None
-    parametrization: Parametrization = epsilon
+    prediction: Prediction = NOISE
 
     def predict(self, x: Tensor, sigma: float, conditionings: Sequence[Conditioning]) -> tuple[Tensor, ...]:
         """x0 under each conditioning, [B, 4, h, w] float32, in as few UNet calls as context lengths allow.
@@ -72,11 +65,11 @@ class Denoiser:
     def _denoised(self, x: Tensor, sigma: float, contexts: Tensor) -> tuple[Tensor, ...]:
         """x0 for each of n contexts stacked in [n * B, T, D], in one UNet call."""
         count = len(contexts) // len(x)
-        unit = x / math.sqrt(sigma**2 + 1)
+        unit = x / self.prediction.deviation(sigma)
         seen = unit if self.extra is None else torch.cat([unit, self.extra], dim=1)
         timesteps = torch.full((len(contexts),), float(self.schedule.timestep(sigma)), device=x.device)
         output = self.unet(seen.repeat(count, 1, 1, 1), timesteps, contexts).float()
-        return tuple(self.parametrization(part, x, sigma) for part in output.chunk(count))
+        return tuple(self.prediction.denoised(part, x, sigma) for part in output.chunk(count))
 
 
 def _batches(jobs: Sequence[_Job]) -> list[list[_Job]]:

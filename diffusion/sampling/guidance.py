@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from torch import Tensor
 
 from diffusion.model import Model
+from diffusion.sampling.guiders.scales import check_scale
 from diffusion.sampling.inpaint import Region
+from diffusion.sampling.transforms.stages import Memory, Predict, Predicted
 from diffusion.types import Conditioning
-
-Predict = Callable[[Tensor, float, Sequence[Conditioning]], Sequence[Tensor]]
-"""(x, sigma, conditionings) -> x0 under each (see Denoiser.predict)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +35,19 @@ class Guider(Protocol):
         """All that it may ask for."""
         ...
 
-    def guide(self, predict: Predict, x: Tensor, sigma: float, *, with_uncond: bool = False) -> Guided:
-        """x0 for the sampler to follow. with_uncond: `uncond` must be there, though guidance does without it."""
+    def guide(
+        self,
+        predict: Predict,
+        x: Tensor,
+        sigma: float,
+        *,
+        memory: Memory | None = None,
+        with_uncond: bool = False,
+    ) -> Guided:
+        """x0 for the sampler to follow.
+
+        memory: of this run; None begins one. with_uncond: `uncond` must be there, though guidance does without it.
+        """
         ...
 
 
@@ -54,18 +64,28 @@ class CFG:
     scale: float
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.scale):
-            raise ValueError(f"The guidance scale (cfg) must be a number, 7.5 say; got {self.scale}.")
+        check_scale(self.scale, "cfg")
 
     @property
     def conditionings(self) -> tuple[Conditioning, ...]:
-        return self.positive, self.negative
+        return self.positive, self.negative, *self.model.guidance.conditionings
 
-    def guide(self, predict: Predict, x: Tensor, sigma: float, *, with_uncond: bool = False) -> Guided:
-        if math.isclose(self.scale, 1.0) and not with_uncond:
-            return Guided(*predict(x, sigma, [self.positive]))
-        cond, uncond = predict(x, sigma, [self.positive, self.negative])
-        return Guided(uncond + (cond - uncond) * self.scale, uncond)
+    def guide(
+        self,
+        predict: Predict,
+        x: Tensor,
+        sigma: float,
+        *,
+        memory: Memory | None = None,
+        with_uncond: bool = False,
+    ) -> Guided:
+        guidance = self.model.guidance
+        alone = math.isclose(self.scale, 1.0) and not (with_uncond or guidance.needs_uncond)
+        cond, *rest = predict(x, sigma, [self.positive] if alone else [self.positive, self.negative])
+        uncond = rest[0] if rest else None
+        seen = Predicted(x, sigma, self.scale, cond, uncond, predict, {} if memory is None else memory)
+        seen = guidance.prepared(seen)
+        return Guided(guidance.applied(seen), seen.uncond)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,13 +95,14 @@ class GuidedDenoiser:
     guider: Guider
     predict: Predict
     region: Region | None = None
+    memory: Memory = field(default_factory=dict)
 
     def __call__(self, x: Tensor, sigma: float) -> Tensor:
         return self.guided(x, sigma).denoised
 
     def guided(self, x: Tensor, sigma: float, *, with_uncond: bool = False) -> Guided:
         """For samplers that also use the prediction without the prompt (which knows nothing of the region)."""
-        if self.region is None:
-            return self.guider.guide(self.predict, x, sigma, with_uncond=with_uncond)
-        guided = self.guider.guide(self.predict, self.region.noised(x, sigma), sigma, with_uncond=with_uncond)
-        return Guided(self.region.restored(guided.denoised), guided.uncond)
+        region = None if self.region is None else self.region.at(sigma)
+        seen = x if region is None else region.noised(x, sigma)
+        guided = self.guider.guide(self.predict, seen, sigma, memory=self.memory, with_uncond=with_uncond)
+        return guided if region is None else Guided(region.restored(guided.denoised), guided.uncond)

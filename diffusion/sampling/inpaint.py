@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from diffusion.sampling.batches import repeated
+from diffusion.sampling.schedule.trained import NoiseSchedule
+
+MaskRule = Callable[[Tensor, NoiseSchedule, Tensor, float], Tensor]
+"""(sigmas of the run, schedule, mask, sigma) -> the mask at level sigma, of the same shape."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,11 +22,17 @@ class Region:
 
     mask: [B, 1, h, w], 1 where it may, values between mix. latent: [B, 4, h, w] in the model's scale, what the rest
     keeps. noise: [B, 4, h, w], unit normal, what the rest is noised with while the model looks at it.
+    changing: what the mask is at each level, from (mask, sigma); None leaves it as it is.
     """
 
     mask: Tensor
     latent: Tensor
     noise: Tensor
+    changing: Callable[[Tensor, float], Tensor] | None = None
+
+    def at(self, sigma: float) -> Region:
+        """The region at level sigma, when that is not always the same."""
+        return self if self.changing is None else replace(self, mask=self.changing(self.mask, sigma))
 
     def noised(self, x: Tensor, sigma: float) -> Tensor:
         """`x`, with the latent at noise level sigma outside the mask: what the model is to see."""

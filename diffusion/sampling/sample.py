@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -22,7 +23,7 @@ from diffusion.sampling.inpaint import Region, extra_channels, fit_mask
 from diffusion.sampling.lookup import find
 from diffusion.sampling.noise import initial_noise
 from diffusion.sampling.samplers import SAMPLERS, OnStep, Sampler, run_steps
-from diffusion.sampling.schedule import sampling_sigmas, stable_diffusion_schedule, starting_level, step_range
+from diffusion.sampling.schedule import sampling_sigmas, starting_level, step_range
 from diffusion.types import Conditioning, Latent
 
 
@@ -58,7 +59,7 @@ def sample(
     check_latent(latent)
     sigmas = step_range(
         sampling_sigmas(
-            stable_diffusion_schedule(),
+            model.schedule,
             scheduler,
             steps=steps,
             denoise=denoise,
@@ -103,10 +104,11 @@ def sample_custom(
     mask = fit_mask(latent.noise_mask, clean) if latent.noise_mask is not None else None
     extra = extra_channels(guider.model.config.in_channels, clean, mask)
     outside = initial_noise(clean, seed + 1).to(clean) if sampler.own_mask_noise else noise
-    region = Region(mask, clean, outside) if mask is not None else None
+    model, schedule = guider.model, guider.model.schedule
+    rule = None if model.mask_rule is None else partial(model.mask_rule, sigmas, schedule)
+    region = Region(mask, clean, outside, rule) if mask is not None else None
 
-    schedule = stable_diffusion_schedule()
-    denoiser = Denoiser(guider.model.runtime.unet(guider.model), schedule, extra=extra)
+    denoiser = Denoiser(model.runtime.unet(model), schedule, extra=extra, prediction=model.prediction)
     denoise = GuidedDenoiser(guider, denoiser.predict, region)
     with torch.no_grad():
         x = clean + noise * starting_level(schedule, float(sigmas[0]))

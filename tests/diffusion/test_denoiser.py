@@ -134,7 +134,7 @@ def test_outside_its_region_the_latent_is_noised_on_the_way_in_and_restored_on_t
         model = cast(Any, None)
         conditionings = ()
 
-        def guide(self, predict: Any, x: Tensor, sigma: float, *, with_uncond: bool = False) -> Guided:
+        def guide(self, predict: Any, x: Tensor, sigma: float, **options: Any) -> Guided:
             seen.append(x)
             return Guided(x / 2)
 

@@ -1,0 +1,1 @@
+"""Guiders beyond classifier-free guidance with one negative prompt."""

@@ -1,0 +1,1 @@
+"""Changes to guidance that a Model carries: RescaleCFG, APG, dynamic thresholding and the like."""
