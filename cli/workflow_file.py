@@ -6,6 +6,8 @@ from typing import Any
 
 from PIL import Image as Pillow
 
+from nodes.metadata import picture_texts
+
 MAX_BYTES = 64 << 20
 _UNREADABLE = (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError)
 _JSON_STARTS = (b"{", b"[", b"\xef\xbb\xbf")
@@ -39,11 +41,11 @@ def read_workflow_file(path: Path) -> tuple[str | bytes, dict[str, Any]]:
 def _from_picture(path: Path) -> str:
     try:
         with Pillow.open(path) as picture:
-            texts = picture.info
+            texts = picture_texts(picture)
     except _UNREADABLE as error:
         raise NoWorkflow(f"{path} is neither a picture that can be read nor JSON") from error
     for key in ("prompt", "workflow"):
-        if isinstance(texts.get(key), str):
+        if key in texts:
             return texts[key]
     raise NoWorkflow(f"{path} carries no workflow: it was not made by one, or was saved anew without it")
 

@@ -5,9 +5,10 @@ from typing import Annotated
 from diffusion.types import Image, Mask
 from graph import QUIET, Choice, Context, File, Shown, node
 from nodes.fingerprints import content_stamp
+from nodes.image_encoding import Encoding, picture_bytes
 from nodes.image_transform import ImageAndMask
 from nodes.metadata import workflow_metadata
-from nodes.pictures import check_pictures, png_bytes, read_channel, read_picture
+from nodes.pictures import check_pictures, read_channel, read_picture
 from nodes.saving import FilePrefix, expand_prefix, save_numbered
 
 PictureFile = Annotated[str, File("input", upload=True)]
@@ -29,6 +30,24 @@ def load_image(*, image: PictureFile, ctx: Context = QUIET) -> ImageAndMask:
         MASK: 1 where the picture is transparent, [B, H, W]; zeros of 64x64 when it has no transparency.
     """
     return ImageAndMask(*read_picture(ctx.folders.find("input", image)))
+
+
+def _output_stamp(*, image: str, ctx: Context = QUIET) -> str:
+    return content_stamp(ctx.folders.find("output", image))
+
+
+@node("LoadImageOutput", title="Load Image (from Outputs)", category="image", fingerprint=_output_stamp)
+def load_image_output(*, image: Annotated[str, File("output")], ctx: Context = QUIET) -> ImageAndMask:
+    """Load a picture from the output folder, as LoadImage does from the input folder.
+
+    Inputs:
+        image: The file.
+
+    Outputs:
+        IMAGE: The picture, [B, H, W, 3] float32, 0..1.
+        MASK: 1 where the picture is transparent, [B, H, W]; zeros of 64x64 when it has no transparency.
+    """
+    return ImageAndMask(*read_picture(ctx.folders.find("output", image)))
 
 
 @node("LoadImageMask", title="Load Image (as Mask)", category="mask", fingerprint=_picture_stamp)
@@ -70,7 +89,7 @@ def save_image(
             ctx.folders.output,
             prefix.replace("%batch_num%", str(number)),
             ".png",
-            png_bytes(picture, metadata),
+            picture_bytes(picture, metadata, Encoding("PNG")),
             kind="output",
         )
         for number, picture in enumerate(images)
@@ -92,7 +111,7 @@ def preview_image(*, images: Image, ctx: Context = QUIET) -> Shown[None]:
             ctx.folders.temp,
             "preview",
             ".png",
-            png_bytes(picture, metadata, compress_level=1),
+            picture_bytes(picture, metadata, Encoding("PNG", compress_level=1)),
             kind="temp",
         )
         for picture in images

@@ -1,15 +1,11 @@
-"""Between picture files and tensors: reading with orientation and alpha, writing PNG with metadata."""
+"""Picture files as tensors, with orientation and alpha; and what pictures must be to be saved."""
 
-import io
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
-from einops import rearrange
 from PIL import Image as Pillow
 from PIL import ImageOps, ImageSequence, UnidentifiedImageError
-from PIL.PngImagePlugin import PngInfo
 
 from diffusion.types import Image, Mask
 
@@ -90,16 +86,3 @@ def check_pictures(images: torch.Tensor) -> None:
         raise ValueError(
             "The pictures hold NaN where numbers from 0 to 1 should be. Look at the node they come from."
         )
-
-
-def png_bytes(pixels: torch.Tensor, metadata: Mapping[str, str], *, compress_level: int = 4) -> bytes:
-    """One picture [H, W, 1, 3 or 4] as a PNG file whose text chunks carry `metadata`."""
-    values = np.clip(255.0 * pixels.detach().float().cpu().numpy(), 0, 255).astype(np.uint8)
-    if values.shape[-1] == 1:
-        values = rearrange(values, "h w 1 -> h w")
-    chunks = PngInfo()
-    for key, text in metadata.items():
-        chunks.add_text(key, text)
-    file = io.BytesIO()
-    Pillow.fromarray(values).save(file, "PNG", pnginfo=chunks, compress_level=compress_level)
-    return file.getvalue()
