@@ -12,6 +12,9 @@ Image = NewType("Image", Tensor)
 Mask = NewType("Mask", Tensor)
 """Masks: [B, H, W] float32, 0..1; 1 marks what is to be changed."""
 
+Sigmas = NewType("Sigmas", Tensor)
+"""Noise levels to sample at: [steps + 1] float32 on the CPU, descending (ascending to add noise), 0 only at the end."""
+
 Weights = Mapping[str, Tensor]
 """Tensors of one network under its canonical keys (the names its module's state_dict has)."""
 

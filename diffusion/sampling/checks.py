@@ -44,10 +44,16 @@ def check_noise(noise: Tensor, latent: Latent) -> None:
 
 
 def check_sigmas(sigmas: Tensor) -> None:
-    """Raises ValueError unless sigmas are [n], finite, none below 0, and above 0 before the last."""
+    """Raises ValueError unless sigmas are [n], finite, above 0 before the last, and in order, whichever way."""
     if sigmas.ndim != 1 or not torch.isfinite(sigmas).all() or (sigmas < 0).any() or (sigmas[:-1] == 0).any():
         raise ValueError(
             f"Noise levels (sigmas) are a list of finite numbers, above 0 but for the last; got {sigmas.tolist()}."
+        )
+    steps = sigmas.diff()
+    if (steps > 0).any() and (steps < 0).any():
+        raise ValueError(
+            "Noise levels (sigmas) descend to sample, or ascend to add noise, and these do both: "
+            f"{[round(level, 4) for level in sigmas.tolist()]}. Put them in order, or run each part in a sampler."
         )
 
 

@@ -15,21 +15,24 @@ StepNoise = Callable[[float, float], Tensor]
 NoiseSource = Callable[[Tensor, Tensor, int], StepNoise]
 """(x, sigmas, seed) -> the noise of one run. x says shape, dtype and device."""
 
+CPU = torch.device("cpu")
 _SEEDS = 1 << 64
 
 _TREE_DIGITS = 6
 """torchsde's trees tell times apart to so many decimal places."""
 
 
-def initial_noise(samples: Tensor, seed: int, batch_index: Sequence[int] | None = None) -> Tensor:
-    """Unit normal noise shaped like `samples` [B, C, h, w]; float32, on the CPU.
+def initial_noise(
+    samples: Tensor, seed: int, batch_index: Sequence[int] | None = None, *, device: torch.device = CPU
+) -> Tensor:
+    """Unit normal noise shaped like `samples` [B, C, h, w]; float32, drawn on `device` (each kind draws others).
 
     batch_index: sample i gets the batch_index[i]-th of the seed's draws of one sample each; without it, one draw makes
     the whole batch (so sample 0 of a batch does not equal the same seed's batch of one, except by batch_index).
     """
-    generator = seeded(seed)
+    generator = seeded(seed, device)
     if batch_index is None:
-        return torch.randn(samples.shape, generator=generator)
+        return torch.randn(samples.shape, generator=generator, device=device)
     if len(batch_index) != len(samples) or min(batch_index, default=0) < 0:
         raise ValueError(
             f"A latent's batch_index holds one number from 0 up for each sample: got {list(batch_index)} "
@@ -38,7 +41,7 @@ def initial_noise(samples: Tensor, seed: int, batch_index: Sequence[int] | None 
     wanted = set(batch_index)
     draws = {}
     for i in range(max(wanted) + 1):
-        draw = torch.randn((1, *samples.shape[1:]), generator=generator)
+        draw = torch.randn((1, *samples.shape[1:]), generator=generator, device=device)
         if i in wanted:
             draws[i] = draw
     return torch.cat([draws[i] for i in batch_index])
@@ -83,6 +86,6 @@ def _float32(number: float) -> float:
     return float(torch.tensor(number, dtype=torch.float32))
 
 
-def seeded(seed: int) -> torch.Generator:
-    """A CPU generator. Seeds are taken modulo 2^64."""
-    return torch.Generator("cpu").manual_seed(seed % _SEEDS)
+def seeded(seed: int, device: torch.device = CPU) -> torch.Generator:
+    """A generator on `device`. Seeds are taken modulo 2^64."""
+    return torch.Generator(device).manual_seed(seed % _SEEDS)
