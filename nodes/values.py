@@ -1,10 +1,10 @@
-"""Nodes for plain values: numbers, text, switches, and a look at anything."""
+"""Nodes for plain values: numbers, text, and a look at anything."""
 
 import json
 import sys
 from typing import Annotated, Any
 
-from graph import Choice, Range, Seed, Shown, Text, node
+from graph import Range, Seed, Shown, Text, node
 
 LongText = Annotated[str, Text(multiline=True)]
 
@@ -74,51 +74,6 @@ def primitive_boolean(*, value: bool) -> bool:
     return value
 
 
-@node("StringConcatenate", title="Concatenate", category="utils/string")
-def string_concatenate(*, string_a: LongText, string_b: LongText, delimiter: str = "") -> str:
-    """Two texts, one after the other.
-
-    Inputs:
-        string_a: The first text.
-        string_b: The second text.
-        delimiter: What stands between them.
-
-    Outputs:
-        STRING: The joined text.
-    """
-    return delimiter.join((string_a, string_b))
-
-
-@node("StringTrim", title="Trim", category="utils/string")
-def string_trim(*, string: LongText, mode: Annotated[str, Choice(("Both", "Left", "Right"))] = "Both") -> str:
-    """Text without the white space at its ends.
-
-    Inputs:
-        string: The text.
-        mode: Which end to trim.
-
-    Outputs:
-        STRING: The trimmed text.
-    """
-    trim = {"Both": str.strip, "Left": str.lstrip, "Right": str.rstrip}[mode]
-    return trim(string)
-
-
-@node("StringReplace", title="Replace", category="utils/string")
-def string_replace(*, string: LongText, find: LongText, replace: LongText) -> str:
-    """Text with every occurrence of one part replaced by another.
-
-    Inputs:
-        string: The text.
-        find: What to look for, letter by letter.
-        replace: What to put in its place.
-
-    Outputs:
-        STRING: The changed text.
-    """
-    return string.replace(find, replace)
-
-
 @node("PreviewAny", title="Preview Any", category="utils", output=True)
 def preview_any(*, source: Any) -> Shown[None]:
     """Show any value as text.
@@ -127,6 +82,19 @@ def preview_any(*, source: Any) -> Shown[None]:
         source: The value.
     """
     return Shown(None, ui={"text": [_as_text(source)]})
+
+
+@node("ShowText", title="Show Text", category="utils", output=True)
+def show_text(*, text: list[str]) -> Shown[list[str]]:
+    """Show texts, and pass them on.
+
+    Inputs:
+        text: The text, or a list of texts, one below the other.
+
+    Outputs:
+        STRING: The same texts, one by one.
+    """
+    return Shown(text, ui={"text": text})
 
 
 def _as_text(value: object) -> str:

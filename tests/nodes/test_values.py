@@ -7,9 +7,6 @@ from nodes.values import (
     primitive_int,
     primitive_string,
     primitive_string_multiline,
-    string_concatenate,
-    string_replace,
-    string_trim,
 )
 
 
@@ -19,16 +16,6 @@ def test_primitives_hand_on_what_they_hold() -> None:
     assert primitive_string(value="a") == "a"
     assert primitive_string_multiline(value="a\nb") == "a\nb"
     assert primitive_boolean(value=True) is True
-
-
-def test_strings() -> None:
-    assert string_concatenate(string_a="a", string_b="b", delimiter=", ") == "a, b"
-    assert [string_trim(string=" a \n", mode=mode) for mode in ("Both", "Left", "Right")] == [
-        "a",
-        "a \n",
-        " a",
-    ]
-    assert string_replace(string="a.b.c", find=".", replace="-") == "a-b-c"
 
 
 def test_preview_shows_anything_as_text() -> None:
