@@ -1,14 +1,13 @@
 """Denoisers simple enough to be solved by hand, in float64."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from diffusion.sampling.guidance import Guided
-from diffusion.sampling.samplers import SAMPLERS, run_steps
+from diffusion.sampling.samplers import run_steps, sampler_with
 
 MEAN, SPREAD = 0.7, 0.5
 
@@ -28,6 +27,20 @@ def curved(x: Tensor, sigma: float) -> Tensor:
     return torch.tanh(x / (1 + sigma**2) ** 0.5 + 0.3 * torch.roll(x, 1, -1) / (1 + sigma)) * (
         1 + 0.1 * sigma
     )
+
+
+class Unguided:
+    """A denoiser with nothing to lead it away from: without the prompt, it predicts the same."""
+
+    def __init__(self, denoise: Callable[[Tensor, float], Tensor]) -> None:
+        self.denoise = denoise
+
+    def __call__(self, x: Tensor, sigma: float) -> Tensor:
+        return self.denoise(x, sigma)
+
+    def guided(self, x: Tensor, sigma: float, *, with_uncond: bool = False) -> Guided:
+        denoised = self.denoise(x, sigma)
+        return Guided(denoised, denoised)
 
 
 class Toy:
@@ -58,6 +71,6 @@ def run(
 ) -> Tensor:
     """The sampler's result on a toy denoiser."""
     levels = torch.as_tensor(sigmas, dtype=torch.float64)
-    sampler = SAMPLERS[name]
-    steps = partial(sampler.steps, **options)(denoise, x, levels, sampler.noise(x, levels, seed))
+    sampler = sampler_with(name, **options)
+    steps = sampler.steps(Unguided(denoise), x, levels, sampler.noise(x, levels, seed))
     return run_steps(steps, x, total=len(levels) - 1)

@@ -1,4 +1,4 @@
-"""Euler's method along the probability flow, plain, with noise added back, and as DDIM."""
+"""Euler's method along the probability flow, plain, with noise added back, and under the names it was published by."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -47,3 +47,17 @@ def ddim(
 ) -> Iterator[Step]:
     """Song et al. 2021, eq. 12: in variance exploding form, ancestral Euler with no noise by default."""
     return euler_ancestral(denoise, x, sigmas, noise, eta=eta)
+
+
+def ddpm(denoise: Denoise, x: Tensor, sigmas: Tensor, noise: StepNoise) -> Iterator[Step]:
+    """Ho et al. 2020, algorithm 2, with the variance of eq. 7: ancestral Euler (Song et al. 2021, eq. 16, eta 1)."""
+    return euler_ancestral(denoise, x, sigmas, noise)
+
+
+def lcm(denoise: Denoise, x: Tensor, sigmas: Tensor, noise: StepNoise) -> Iterator[Step]:
+    """Luo et al. 2023 (LCM), algorithm 3: all the way to x0, then all noise anew. For few steps of distilled models."""
+    for sigma, after in pairwise(sigmas.tolist()):
+        x = denoised = denoise(x, sigma)
+        if after > 0:
+            x = denoised + noise(sigma, after) * after
+        yield Step(x, denoised)

@@ -8,9 +8,9 @@ import numpy as np
 from torch import Tensor
 
 from diffusion.sampling.noise import StepNoise
-from diffusion.sampling.samplers.steps import Denoise, Step, slope
+from diffusion.sampling.samplers.steps import Denoise, Step, distinct_levels, slope
 
-_ADAMS_BASHFORTH = (
+ADAMS_BASHFORTH = (
     (1.0,),
     (3 / 2, -1 / 2),
     (23 / 12, -16 / 12, 5 / 12),
@@ -21,14 +21,16 @@ _ADAMS_BASHFORTH = (
 
 def lms(denoise: Denoise, x: Tensor, sigmas: Tensor, noise: StepNoise, *, order: int = 4) -> Iterator[Step]:
     """Adams-Bashforth with the steps' own, unequal sizes: the polynomial through the last slopes, integrated."""
-    levels = sigmas.tolist()
+    if order < 1:
+        raise ValueError(f"The order of lms must be 1 at least (4 is usual); got {order}.")
+    levels = distinct_levels(sigmas)
     slopes: deque[Tensor] = deque(maxlen=order)
     for i, (sigma, after) in enumerate(pairwise(levels)):
         denoised = denoise(x, sigma)
         slopes.appendleft(slope(x, denoised, sigma))
         if after > 0:
             known = levels[i + 1 - len(slopes) : i + 1][::-1]
-            x = x + _weighted(_lagrange_integrals(known, sigma, after), slopes)
+            x = x + weighted(_lagrange_integrals(known, sigma, after), slopes)
         else:
             x = denoised
         yield Step(x, denoised)
@@ -40,7 +42,7 @@ def plms(denoise: Denoise, x: Tensor, sigmas: Tensor, noise: StepNoise) -> Itera
     Adams-Bashforth weights for equal steps, whatever the levels; the first step by the improved Euler method, at a
     second model call. A schedule of one step is a plain Euler step.
     """
-    slopes: deque[Tensor] = deque(maxlen=len(_ADAMS_BASHFORTH))
+    slopes: deque[Tensor] = deque(maxlen=len(ADAMS_BASHFORTH))
     for sigma, after in pairwise(sigmas.tolist()):
         denoised = denoise(x, sigma)
         slopes.appendleft(slope(x, denoised, sigma))
@@ -48,12 +50,13 @@ def plms(denoise: Denoise, x: Tensor, sigmas: Tensor, noise: StepNoise) -> Itera
             ahead = x + slopes[0] * (after - sigma)
             combined = (slopes[0] + slope(ahead, denoise(ahead, after), after)) / 2
         else:
-            combined = _weighted(_ADAMS_BASHFORTH[len(slopes) - 1], slopes)
+            combined = weighted(ADAMS_BASHFORTH[len(slopes) - 1], slopes)
         x = x + combined * (after - sigma)
         yield Step(x, denoised)
 
 
-def _weighted(weights: Sequence[float], slopes: Sequence[Tensor]) -> Tensor:
+def weighted(weights: Sequence[float], slopes: Sequence[Tensor]) -> Tensor:
+    """The sum of slopes, each times its weight."""
     total = slopes[0] * weights[0]
     for weight, earlier in zip(weights[1:], list(slopes)[1:], strict=True):
         total = total + earlier * weight

@@ -114,6 +114,11 @@ def slope(x: Tensor, denoised: Tensor, sigma: float) -> Tensor:
     return (x - denoised) / sigma
 
 
+def towards(target: Tensor, x: Tensor, sigma: float, after: float) -> Tensor:
+    """x from level sigma to `after`, if x0 were `target` all the way: the exact solution, and the Euler step."""
+    return x * (after / sigma) + target * (1 - after / sigma)
+
+
 def ancestral_split(sigma: float, after: float, eta: float) -> tuple[float, float]:
     """(level to step down to, noise to add) so that both make `after`; eta 0 adds none, 1 as much as DDPM.
 
