@@ -20,6 +20,7 @@ from nodes import (
     lists,
     loaders,
     logic,
+    loops,
     mask,
     model_sampling,
     numbers,
@@ -63,5 +64,6 @@ REGISTRY = Registry.of(
     numbers,
     logic,
     lists,
+    loops,
 )
 """Every node that Weft itself brings."""
