@@ -11,7 +11,17 @@ import pytest
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted(
     path
-    for top in ("main.py", "benchmarks", "cli", "diffusion", "graph", "imaging", "nodes", "server", "training")
+    for top in (
+        "main.py",
+        "benchmarks",
+        "cli",
+        "diffusion",
+        "graph",
+        "imaging",
+        "nodes",
+        "server",
+        "training",
+    )
     for path in ([ROOT / top] if top.endswith(".py") else (ROOT / top).rglob("*.py"))
 )
 FILE_LINES = 400
