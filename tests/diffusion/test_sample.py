@@ -28,6 +28,10 @@ RUNTIME = Runtime()
 SIGMA_MAX = stable_diffusion_schedule().sigma_max
 
 
+NOISE_LEFT = {"dpm_fast": 0.0292, "dpm_adaptive": 0.0292, "uni_pc": 0.001, "uni_pc_bh2": 0.001}
+"""The level at which these end in place of zero."""
+
+
 def _model(config: UNetConfig) -> Model:
     return Model(random_weights(lambda: UNet(config)), config, RUNTIME)
 
@@ -71,7 +75,11 @@ def test_all_samplers_and_all_schedulers_run(sampler: str, scheduler: str) -> No
     assert samples.shape == (2, 4, 8, 8)
     assert samples.dtype == torch.float32
     assert torch.isfinite(samples).all()
-    assert calls == [(i, 4) for i in range(1, 5)]
+    if sampler == "dpm_adaptive":  # takes as many steps as it needs
+        assert calls == sorted(calls)
+        assert calls[-1] == (4, 4)
+    else:
+        assert calls == [(i, 4) for i in range(1, 5)]
 
 
 @pytest.mark.parametrize("sampler", SAMPLER_NAMES)
@@ -124,7 +132,8 @@ def test_outside_its_mask_the_latent_comes_back(sampler: str) -> None:
     mask[..., 32:] = 1
     latent = replace(_latent(2), noise_mask=mask)
     samples = run(latent, sampler_name=sampler)
-    torch.testing.assert_close(samples[..., :4], latent.samples[..., :4], rtol=1e-5, atol=1e-4)
+    left = 5 * NOISE_LEFT.get(sampler, 0.0) / LATENT_SCALE
+    torch.testing.assert_close(samples[..., :4], latent.samples[..., :4], rtol=1e-5, atol=1e-4 + left)
     assert not torch.allclose(samples[..., 4:], latent.samples[..., 4:], atol=1.0)
 
 

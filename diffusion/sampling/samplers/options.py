@@ -1,4 +1,4 @@
-"""The options of samplers: which there are, by what their functions declare, and whether a value is of the right kind."""
+"""The options of samplers: which there are, by what their functions declare, and whether a value is of their kind."""
 
 import inspect
 import math

@@ -2,7 +2,7 @@
 
 Gonzalez et al. 2023 ("SEEDS: Exponential SDE Solvers for Fast High-Quality Sampling from Diffusion Models"), in its
 form for the prediction of x0, variance exploding, lambda = -log(sigma). eta scales the noise: 0 is the probability
-flow, 1 the reverse equation. The noise of a step's stages is one path, so that later stages contain that of earlier ones.
+flow, 1 the reverse equation. The noise of a step's stages is one path: later stages contain that of earlier ones.
 """
 
 import math
