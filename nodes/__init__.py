@@ -23,7 +23,10 @@ from nodes import (
     loops,
     mask,
     model_sampling,
+    noise,
     numbers,
+    plots,
+    prompts,
     regex,
     sampler_options,
     sampling,
@@ -65,5 +68,8 @@ REGISTRY = Registry.of(
     logic,
     lists,
     loops,
+    prompts,
+    plots,
+    noise,
 )
 """Every node that Weft itself brings."""

@@ -1,9 +1,11 @@
 """Nodes that compute with latents: sums, mixtures, and operations that are values themselves."""
 
+from dataclasses import replace
 from typing import Annotated
 
 from diffusion.latents import combine
-from diffusion.latents.operations import LatentOperation, Sharpen, Tonemap, apply_operation
+from diffusion.latents.operations import LatentOperation, OnGuidance, Sharpen, Tonemap, apply_operation
+from diffusion.model import Model
 from diffusion.types import Latent
 from graph import Range, Socket, node
 
@@ -97,6 +99,20 @@ def latent_apply_operation(*, samples: Latent, operation: Operation) -> Latent:
         LATENT: The changed latents, [B, 4, h, w] float32.
     """
     return apply_operation(samples, operation)
+
+
+@node("LatentApplyOperationCFG", title="Latent Apply Operation CFG", category="latent/advanced/operations")
+def latent_apply_operation_cfg(*, model: Model, operation: Operation) -> Model:
+    """Change by an operation, at every step, what guidance adds to the prediction without the prompt.
+
+    Inputs:
+        model: The model.
+        operation: The operation; it works on latents [B, 4, h, w].
+
+    Outputs:
+        MODEL: The model with the change.
+    """
+    return replace(model, guidance=model.guidance.first(OnGuidance(operation)))
 
 
 @node(

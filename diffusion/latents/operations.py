@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from diffusion.latents.checks import checked
+from diffusion.sampling.transforms.stages import Predicted
 from diffusion.types import Latent
 
 
@@ -78,3 +79,15 @@ class Sharpen:
         centre = kernel[self.radius, self.radius].clone()
         kernel[self.radius, self.radius] = centre - kernel.sum() + 1
         return kernel
+
+
+@dataclass(frozen=True)
+class OnGuidance:
+    """An operation applied to what guidance adds to the prediction without the prompt, before it is scaled."""
+
+    operation: LatentOperation
+
+    def __call__(self, seen: Predicted) -> Predicted:
+        if seen.uncond is None:
+            return replace(seen, cond=self.operation(seen.cond))
+        return replace(seen, cond=self.operation(seen.cond - seen.uncond) + seen.uncond)
