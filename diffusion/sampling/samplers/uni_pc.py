@@ -44,7 +44,10 @@ def _levels(sigmas: Tensor) -> list[float]:
 
 
 def _steps(denoise: Denoise, x: Tensor, levels: list[float], *, scale: _Scale) -> Iterator[Step]:
-    """The order rises from 1 and falls to 1 again; the last step is not corrected."""
+    """The order rises from 1 and falls to 1 again; the last step is not corrected.
+
+    A single step is one of first order (other programs return the noise they were given).
+    """
     count = len(levels) - 1
     if count == 0:
         return
