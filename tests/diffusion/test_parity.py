@@ -55,7 +55,7 @@ def test_latent_equals_the_reference(file: Path, checkpoint: Checkpoint) -> None
 
 
 def test_every_kind_of_sampler_is_covered() -> None:
-    """The others are held to that program on a toy: see test_samplers_reference; schedulers, test_schedule_reference."""
+    """The others are held to that program on a toy: test_samplers_reference; schedulers, test_schedule_reference."""
     assert {
         "euler",  # one model call a step, no noise
         "heun",  # several calls
