@@ -28,6 +28,7 @@ from nodes import (
     plots,
     prompts,
     regex,
+    safety,
     sampler_options,
     sampling,
     schedulers,
@@ -71,5 +72,6 @@ REGISTRY = Registry.of(
     prompts,
     plots,
     noise,
+    safety,
 )
 """Every node that Weft itself brings."""
