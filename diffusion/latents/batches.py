@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from diffusion.config import LATENT_DOWNSCALE
-from diffusion.latents.checks import checked, checked_mask
+from diffusion.latents.checks import checked
 from diffusion.latents.combine import in_size
 from diffusion.sampling.batches import repeated
-from diffusion.types import Latent, Mask
+from diffusion.types import Latent
 
 
 def join(first: Latent, second: Latent) -> Latent:
@@ -90,7 +90,8 @@ def _whole_mask(latent: Latent) -> Tensor:
     """[B, 1, H, W], a mask for every sample; of ones, in the picture's size, where there is none."""
     samples = latent.samples
     if latent.noise_mask is not None:
-        return repeated(checked_mask(Mask(latent.noise_mask)), len(samples))
+        mask = latent.noise_mask
+        return repeated(mask.reshape(-1, 1, *mask.shape[-2:]), len(samples))
     height, width = (size * LATENT_DOWNSCALE for size in samples.shape[-2:])
     return torch.ones(len(samples), 1, height, width)
 

@@ -30,8 +30,8 @@ Pixels = NDArray[np.uint8]
 def add_watermark(image: Image, text: str) -> Image:
     """Pictures [B, H, W, 3 or 4], 0..1, with `text` in each, in steps of 1/255; an alpha channel stays as it is.
 
-    Raises ValueError for pictures below 65536 pixels and for texts that have no room in them, ModuleNotFoundError, with
-    the command that installs it, where the package is missing.
+    Raises ValueError for pictures below 65536 pixels and for texts that have no room in them, and ImportError, with
+    what to do about it, where the package is missing or cannot be loaded.
     """
     content = text.encode()
     _check_room(image, content)
@@ -85,10 +85,15 @@ def _check_room(image: Image, content: bytes) -> None:
 def _package() -> Any:
     try:
         import imwatermark
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             f"Watermarks need the package invisible-watermark, which is not installed ({error}). Install it with: "
             f"{_INSTALL}"
+        ) from error
+    except ImportError as error:
+        raise ImportError(
+            f"The package invisible-watermark is installed, but what it needs cannot be loaded ({error}). On a machine "
+            "without a screen, put opencv-python-headless in place of opencv-python."
         ) from error
     return imwatermark
 

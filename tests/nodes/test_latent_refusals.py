@@ -156,3 +156,12 @@ def test_rebatched_latents_go_on_one_by_one() -> None:
         (2, 4, 16, 16),
         (1, 4, 16, 16),
     ]
+
+
+def test_a_sample_whose_mask_marks_nothing_is_rebatched_all_the_same() -> None:
+    masks = torch.cat([torch.zeros(1, 1, 8, 8), torch.ones(1, 1, 8, 8)])
+    whole = Latent(torch.ones(2, 4, 8, 8), masks)
+    first, second = rebatch_latents(latents=[whole], batch_size=[1])
+    assert first.noise_mask is not None
+    assert first.noise_mask.max() == 0
+    assert second.noise_mask is None

@@ -277,3 +277,15 @@ def test_a_missing_package_is_said(photographs: Image, monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "imwatermark", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'weft\[watermark\]'"):
         add_invisible_watermark(images=photographs)
+
+
+def test_a_package_that_cannot_be_loaded_is_said(
+    photographs: Image, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "imwatermark.py").write_text(
+        'raise ImportError("libGL.so.1: cannot open shared object file")'
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "imwatermark")
+    with pytest.raises(ImportError, match=r"cannot be loaded \(libGL.* opencv-python-headless"):
+        read_invisible_watermark(images=photographs)
