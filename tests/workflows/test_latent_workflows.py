@@ -40,6 +40,7 @@ def tiles(pixels: Pixels, columns: int, rows: int, gap: int) -> list[Pixels]:
     ]
 
 
+@pytest.mark.slow
 def test_the_second_pass_makes_the_larger_picture_sharp(executor: Executor) -> None:
     def steepest(pixels: Pixels) -> float:
         return float(np.quantile(np.abs(np.diff(pixels[..., 1], axis=1)), 0.995))
@@ -52,6 +53,7 @@ def test_the_second_pass_makes_the_larger_picture_sharp(executor: Executor) -> N
     assert thing.colour == "red"
 
 
+@pytest.mark.slow
 def test_parts_that_were_begun_apart_are_finished_as_one(executor: Executor) -> None:
     path = picture_of(executor, "noisy_latent_composition")
     assert check_picture(path, prompt_of("noisy_latent_composition")).right
@@ -60,6 +62,7 @@ def test_parts_that_were_begun_apart_are_finished_as_one(executor: Executor) -> 
     assert changed[64:].mean() > changed[:64].mean(), "the lower part comes from its own noise"
 
 
+@pytest.mark.slow
 def test_a_plot_shows_each_seed_at_each_guidance(executor: Executor) -> None:
     pixels = pixels_of(picture_of(executor, "xy_plot"))
     shown = tiles(pixels, 3, 2, 4)
@@ -71,6 +74,7 @@ def test_a_plot_shows_each_seed_at_each_guidance(executor: Executor) -> None:
     assert beside.min() < 0.2
 
 
+@pytest.mark.slow
 def test_a_matrix_shows_every_combination(executor: Executor) -> None:
     _, green, yellow, both = (
         read_picture(part) for part in tiles(pixels_of(picture_of(executor, "prompt_matrix")), 2, 2, 4)
@@ -80,6 +84,7 @@ def test_a_matrix_shows_every_combination(executor: Executor) -> None:
     assert [(thing.colour, thing.shape) for thing in both.things] == [("green", "star")]
 
 
+@pytest.mark.slow
 def test_each_line_of_a_file_makes_a_picture(executor: Executor) -> None:
     prompts = (ROOT / "input" / "prompts.txt").read_text().splitlines()
     paths = saved(executor, "prompts_from_file", "7")
@@ -88,15 +93,14 @@ def test_each_line_of_a_file_makes_a_picture(executor: Executor) -> None:
         assert check_picture(path, prompt).right
     (grid,) = saved(executor, "prompts_from_file", "10")
     assert pixels_of(grid).shape == (262, 262, 3)
-    (second,) = saved(executor, "prompts_from_file", "7", _8_start=1, _8_count=1)
-    assert np.array_equal(pixels_of(second), pixels_of(paths[1]))
 
 
+@pytest.mark.slow
 def test_variations_are_near_to_each_other_and_further_with_strength(executor: Executor) -> None:
     def spread(strength: float) -> float:
-        grid = pixels_of(picture_of(executor, "variation_seed", _11_strength=strength, _14_steps=6))
+        grid = pixels_of(picture_of(executor, "variation_seed", _11_strength=strength, _14_steps=4))
         shown = tiles(grid, 2, 2, 2)
         return float(np.mean([np.abs(picture - shown[0]).mean() for picture in shown[1:]]))
 
-    none, little, all_of_it = (spread(strength) for strength in (0.0, 0.3, 1.0))
-    assert none < 1e-5 < little < all_of_it
+    little, all_of_it = spread(0.3), spread(1.0)
+    assert 1e-4 < little < all_of_it
