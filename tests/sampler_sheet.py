@@ -15,11 +15,9 @@ from tests.adherence import CHECKPOINT, Settings, draw
 
 PROMPTS = (
     "an orange cat on a blue background",
-    "a flower with blue petals in a meadow on a sunny day",
     "a red circle to the left of a green square on a yellow background",
-    "a white house with a red roof and a green tree on a sunny day",
 )
-COLUMNS = 4
+COLUMNS = 7
 SIDE, LABEL, GAP = 128, 14, 4
 
 
