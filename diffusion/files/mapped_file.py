@@ -11,6 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from diffusion.files.stamp import FileStamp
+
 
 class CheckpointError(ValueError):
     """A weight file that cannot be used. The message says which file, what is wrong, and what to do next."""
@@ -31,13 +33,15 @@ class MappedFile:
 
     path: Path
     data: mmap.mmap
+    stamp: FileStamp
 
     @classmethod
     def open(cls, path: Path) -> MappedFile:
         """Map `path`, a file that is not empty. Raises CheckpointError when it cannot be opened."""
         try:
             with path.open("rb") as file:
-                return cls(path, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
+                data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+                return cls(path, data, FileStamp.of(file.fileno()))
         except (OSError, ValueError) as error:
             raise CheckpointError(
                 path, f"cannot be opened ({error})", "Check the file's permissions."

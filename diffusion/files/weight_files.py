@@ -11,6 +11,7 @@ from torch import Tensor
 
 from diffusion.files.mapped_file import FETCH_AGAIN, CheckpointError, MappedFile
 from diffusion.files.safetensors_file import LENGTH_BYTES, read_safetensors
+from diffusion.files.stamp import FileStamp
 from diffusion.files.torch_file import read_torch_legacy, read_torch_zip
 
 
@@ -21,6 +22,7 @@ class WeightFile:
     path: Path
     tensors: Mapping[str, Tensor]
     metadata: Mapping[str, str]
+    stamp: FileStamp
 
 
 class _Kind(Enum):
@@ -69,7 +71,7 @@ def read_weights(path: Path) -> WeightFile:
         raise CheckpointError(
             path, f"it is {kind.value} without any tensors", "Check what was saved into it."
         )
-    return WeightFile(path, MappingProxyType(tensors), MappingProxyType(metadata))
+    return WeightFile(path, MappingProxyType(tensors), MappingProxyType(metadata), file.stamp)
 
 
 def _check_is_file(path: Path) -> None:

@@ -31,10 +31,10 @@ def apply_lora(
     missing: list[str] = []
     if model is not None and strength_model and lora.unet:
         factors = _targeted(lora, lora.unet, model.weights, _unet_targets(model), missing)
-        model = model.patched(LoraPatch(factors, strength_model))
+        model = model.patched(LoraPatch(factors, strength_model, lora.source))
     if clip is not None and strength_clip and lora.text:
         factors = _targeted(lora, lora.text, clip.weights, _text_targets(clip), missing)
-        clip = clip.patched(LoraPatch(factors, strength_clip))
+        clip = clip.patched(LoraPatch(factors, strength_clip, lora.source))
     unused = [*missing, *lora.unmatched]
     if unused:
         _LOG.warning(
