@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from diffusion.config import TextConfig, UNetConfig, VAEConfig
+from diffusion.config import TextConfig, TinyVAEConfig, UNetConfig, VAEConfig
 from diffusion.patches import WeightPatch
 from diffusion.types import Weights
 
@@ -55,9 +55,9 @@ class Clip:
 
 @dataclass(frozen=True, eq=False)
 class Vae:
-    """An autoencoder to be."""
+    """An autoencoder to be: the full one, or a tiny one that stands in for it."""
 
     weights: Weights
-    config: VAEConfig
+    config: VAEConfig | TinyVAEConfig
     runtime: Runtime
     cache_nbytes: ClassVar[int] = _HELD_ELSEWHERE

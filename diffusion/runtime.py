@@ -9,7 +9,9 @@ import torch
 from torch import nn
 
 from diffusion.assembly import Assembled, assemble, held_bytes
+from diffusion.config import TinyVAEConfig
 from diffusion.model import Clip, Model, Vae
+from diffusion.networks.tiny_decoder import TinyAutoencoder
 from diffusion.networks.unet import UNet
 from diffusion.networks.vae import Autoencoder
 from diffusion.patches import WeightPatch
@@ -40,9 +42,12 @@ class Runtime:
         """The text encoder of `clip`, patches applied."""
         return self._network(TextEncoder, clip.config, clip.weights, clip.patches, self.placement.dtype)
 
-    def autoencoder(self, vae: Vae) -> Autoencoder:
-        """The autoencoder of `vae`."""
-        return self._network(Autoencoder, vae.config, vae.weights, (), self.placement.vae_dtype)
+    def autoencoder(self, vae: Vae) -> Autoencoder | TinyAutoencoder:
+        """The autoencoder of `vae`, full or tiny as its config says."""
+        dtype = self.placement.vae_dtype
+        if isinstance(vae.config, TinyVAEConfig):
+            return self._network(TinyAutoencoder, vae.config, vae.weights, (), dtype)
+        return self._network(Autoencoder, vae.config, vae.weights, (), dtype)
 
     def release(self) -> None:
         """Let go of every network; the next use makes it anew."""

@@ -21,6 +21,7 @@ from diffusion.checkpoints.component_config import (
 from diffusion.checkpoints.diffusers_layout import is_diffusers_vae, unet_from_diffusers, vae_from_diffusers
 from diffusion.checkpoints.facts import Facts
 from diffusion.checkpoints.parts import Checkpoint, absent_clip, absent_vae, clip_of, model_of, vae_of
+from diffusion.config import VAEConfig
 from diffusion.files.lookalikes import check_is_unet
 from diffusion.files.mapped_file import CheckpointError
 from diffusion.files.weight_files import WeightFile, read_weights
@@ -116,6 +117,7 @@ def _vae(folder: Path, facts: Facts, runtime: Runtime, config: dict[str, object]
     vae = vae_of(
         folder, vae_from_diffusers(weights) if is_diffusers_vae(weights) else weights, facts, runtime
     )
+    assert isinstance(vae.config, VAEConfig)
     check_sizes(
         folder / "config.json",
         config,
