@@ -11,6 +11,7 @@ from torch import nn
 from diffusion.assembly import Assembled, assemble, held_bytes
 from diffusion.config import TinyVAEConfig
 from diffusion.model import Clip, Model, Vae
+from diffusion.networks.blueprint import blueprint
 from diffusion.networks.tiny_decoder import TinyAutoencoder
 from diffusion.networks.unet import UNet
 from diffusion.networks.vae import Autoencoder
@@ -64,7 +65,7 @@ class Runtime:
         key = (kind, config, id(weights), *map(id, patches))
         if key not in self._residents:
             self._residents[key] = assemble(
-                _on_meta(kind, config),
+                blueprint(lambda: kind(config)),
                 weights,
                 patches,
                 device=self.placement.device,
@@ -82,8 +83,3 @@ class Runtime:
         """Drop the networks used longest ago, never the last one, until the rest fit the budget."""
         while len(self._residents) > 1 and held_bytes(tuple(self._residents.values())) > self._budget:
             self._residents.popitem(last=False)
-
-
-def _on_meta(kind: type[Network], config: object) -> Network:
-    with torch.device("meta"):
-        return kind(config)

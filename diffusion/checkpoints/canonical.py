@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from diffusion.files.mapped_file import CheckpointError
+from diffusion.networks.blueprint import blueprint
 from diffusion.types import Weights
 
 UNET_PREFIX = "model.diffusion_model."
@@ -112,8 +113,7 @@ def conformed(
     extra and misshapen keys.
     """
     try:
-        with torch.device("meta"):
-            expected = network().state_dict()
+        expected = blueprint(network).state_dict()
     except ValueError as error:
         raise CheckpointError(path, f"its {part} cannot be built ({error})", _REMEDY) from error
     fitted = {key: _fitted(weights[key], tensor.shape) for key, tensor in expected.items() if key in weights}
