@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -10,6 +11,7 @@ from diffusion.patches import WeightPatch
 from diffusion.types import Weights
 
 if TYPE_CHECKING:
+    from diffusion.networks.attachments import Attachment
     from diffusion.runtime import Runtime
     from diffusion.text.tokenizer import Tokenizer
 
@@ -20,17 +22,27 @@ _HELD_ELSEWHERE = 0
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A UNet to be: its weights, the patches upon them, and the runtime that makes the network when one is needed."""
+    """A UNet to be: its weights, the patches upon them, and the runtime that makes the network when one is needed.
+
+    attachments: features that stand at places of the UNet while it samples. guided: from which noise level down to
+    which classifier-free guidance applies; outside, the positive prompt alone is followed.
+    """
 
     weights: Weights
     config: UNetConfig
     runtime: Runtime
     patches: tuple[WeightPatch, ...] = ()
+    attachments: tuple[Attachment, ...] = ()
+    guided: tuple[float, float] = (math.inf, 0.0)
     cache_nbytes: ClassVar[int] = _HELD_ELSEWHERE
 
     def patched(self, patch: WeightPatch) -> Model:
         """This model with one more weight patch on top. Copies no weights."""
         return replace(self, patches=(*self.patches, patch))
+
+    def attached(self, attachment: Attachment) -> Model:
+        """This model with one more feature on its UNet."""
+        return replace(self, attachments=(*self.attachments, attachment))
 
 
 @dataclass(frozen=True, eq=False)

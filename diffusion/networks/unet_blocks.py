@@ -5,6 +5,7 @@ Every part is called as part(x, signals), so that a stage is a plain list of the
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +13,17 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from diffusion.networks import layers
-from diffusion.networks.attention import CrossAttention
+from diffusion.networks.attachments import (
+    NO_HOOKS,
+    AroundCrossAttention,
+    AroundSelfAttention,
+    CrossAttend,
+    Hooks,
+    Place,
+    SelfAttend,
+    Spot,
+)
+from diffusion.networks.attention import CrossAttention, Prompt
 from diffusion.networks.layers import Conv2d, Linear, NormSiLU
 
 
@@ -20,13 +31,15 @@ from diffusion.networks.layers import Conv2d, Linear, NormSiLU
 class Signals:
     """What a UNet's parts are given beside the picture; each reads what it needs.
 
-    emb: the timestep's embedding, [B, E]. context: the prompt, [B, T, context_dim].
+    emb: the timestep's embedding, [B or 1, E]. prompt: what cross-attention reads. place: the stage that is running.
     size: (height, width) that an Upsample must reach, that of the next skip connection; None doubles.
     """
 
     emb: Tensor
-    context: Tensor
+    prompt: Prompt
+    place: Place
     size: tuple[int, int] | None = None
+    hooks: Hooks = NO_HOOKS
 
 
 def timestep_embedding(timesteps: Tensor, width: int) -> Tensor:
@@ -108,10 +121,7 @@ class FeedForward(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """Self-attention, attention to the prompt, feed-forward, each on normed tokens and added to them.
-
-    Token merging belongs here: merge before attn1, undo after it.
-    """
+    """Self-attention, attention to the prompt, feed-forward, each on normed tokens and added to them."""
 
     def __init__(self, channels: int, context_dim: int, num_heads: int) -> None:
         super().__init__()
@@ -122,10 +132,46 @@ class TransformerBlock(nn.Module):
         self.norm3 = nn.LayerNorm(channels)
         self.ff = FeedForward(channels)
 
-    def forward(self, tokens: Tensor, context: Tensor) -> Tensor:
-        tokens = tokens + self.attn1(self.norm1(tokens))
-        tokens = tokens + self.attn2(self.norm2(tokens), context)
+    def forward(self, tokens: Tensor, signals: Signals, size: tuple[int, int]) -> Tensor:
+        """Tokens [B, N, C] of a picture of this size, N = height * width. They come back once for each prompt."""
+        tokens = tokens + self._self_attention(self.norm1(tokens), signals, size)
+        tokens = for_all(tokens, len(signals.prompt.context))
+        tokens = tokens + self._cross_attention(self.norm2(tokens), signals, size)
         return tokens + self.ff(self.norm3(tokens))
+
+    def _self_attention(self, tokens: Tensor, signals: Signals, size: tuple[int, int]) -> Tensor:
+        attend: SelfAttend = self.attn1
+        for around in reversed(signals.hooks.self_attention):
+            attend = partial(_around_self, around, attend, Spot(signals.place, size, self.attn1))
+        return attend(tokens)
+
+    def _cross_attention(self, tokens: Tensor, signals: Signals, size: tuple[int, int]) -> Tensor:
+        if not signals.hooks.cross_attention:
+            return self.attn2.to_prompt(tokens, signals.prompt)
+        attend: CrossAttend = self.attn2
+        for around in reversed(signals.hooks.cross_attention):
+            attend = partial(_around_cross, around, attend, Spot(signals.place, size, self.attn2))
+        return attend(tokens, signals.prompt.context, signals.prompt.context)
+
+
+def _around_self(around: AroundSelfAttention, attend: SelfAttend, spot: Spot, tokens: Tensor) -> Tensor:
+    return around(attend, tokens, spot)
+
+
+def _around_cross(
+    around: AroundCrossAttention,
+    attend: CrossAttend,
+    spot: Spot,
+    tokens: Tensor,
+    keys: Tensor,
+    values: Tensor,
+) -> Tensor:
+    return around(attend, tokens, keys, values, spot)
+
+
+def for_all(x: Tensor, rows: int) -> Tensor:
+    """x [B, ...] repeated to `rows` rows, a multiple of B: what was the same for every prompt so far parts here."""
+    return x if len(x) == rows else x.repeat(rows // len(x), *[1] * (x.ndim - 1))
 
 
 class SpatialTransformer(nn.Module):
@@ -142,8 +188,10 @@ class SpatialTransformer(nn.Module):
         height, width = x.shape[-2:]
         tokens = rearrange(self.proj_in(self.norm(x)), "b c h w -> b (h w) c")
         for block in self.transformer_blocks:
-            tokens = block(tokens, signals.context)
-        return x + self.proj_out(rearrange(tokens, "b (h w) c -> b c h w", h=height, w=width))
+            tokens = block(tokens, signals, (height, width))
+        return for_all(x, len(tokens)) + self.proj_out(
+            rearrange(tokens, "b (h w) c -> b c h w", h=height, w=width)
+        )
 
 
 class Downsample(nn.Module):

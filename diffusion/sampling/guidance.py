@@ -62,10 +62,12 @@ class CFG:
         return self.positive, self.negative
 
     def guide(self, predict: Predict, x: Tensor, sigma: float, *, with_uncond: bool = False) -> Guided:
-        if math.isclose(self.scale, 1.0) and not with_uncond:
+        start, end = self.model.guided
+        outside = not end <= sigma <= start
+        if (outside or math.isclose(self.scale, 1.0)) and not with_uncond:
             return Guided(*predict(x, sigma, [self.positive]))
         cond, uncond = predict(x, sigma, [self.positive, self.negative])
-        return Guided(uncond + (cond - uncond) * self.scale, uncond)
+        return Guided(uncond + (cond - uncond) * (1.0 if outside else self.scale), uncond)
 
 
 @dataclass(frozen=True, eq=False)

@@ -106,7 +106,9 @@ def sample_custom(
     region = Region(mask, clean, outside) if mask is not None else None
 
     schedule = stable_diffusion_schedule()
-    denoiser = Denoiser(guider.model.runtime.unet(guider.model), schedule, extra=extra)
+    unet = guider.model.runtime.unet(guider.model)
+    attached = tuple(attachment.begin() for attachment in guider.model.attachments)
+    denoiser = Denoiser(unet, schedule, extra, read=unet.read, attached=attached)
     denoise = GuidedDenoiser(guider, denoiser.predict, region)
     with torch.no_grad():
         x = clean + noise * starting_level(schedule, float(sigmas[0]))

@@ -1,6 +1,6 @@
 """Denoiser, guidance and masks around a UNet that says what it was asked."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import pytest
@@ -9,6 +9,8 @@ from torch import Tensor
 
 from diffusion.config import SD15_UNET
 from diffusion.model import Model
+from diffusion.networks.attachments import Hooks
+from diffusion.networks.attention import Prompt
 from diffusion.sampling.denoiser import Denoiser
 from diffusion.sampling.guidance import CFG, Guided, GuidedDenoiser
 from diffusion.sampling.inpaint import Region, extra_channels, fit_mask
@@ -24,7 +26,8 @@ class SpyUNet:
 
     calls: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)
 
-    def __call__(self, x: Tensor, timesteps: Tensor, context: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, timesteps: Tensor, prompt: Prompt, hooks: Hooks) -> Tensor:
+        context = prompt.context
         self.calls.append((x, timesteps, context))
         return context.mean(dim=(1, 2))[:, None, None, None].expand(-1, 4, *x.shape[2:])
 
@@ -44,14 +47,14 @@ def test_noise_prediction_becomes_x0_at_the_nearest_timestep() -> None:
     torch.testing.assert_close(denoised, x - 0.5 * sigma)
     seen, timesteps, context = unet.calls[0]
     torch.testing.assert_close(seen, x / (1 + sigma**2) ** 0.5)
-    assert timesteps.tolist() == [500.0, 500.0]
+    assert timesteps.tolist() == [500.0]
     assert context.shape == (2, 77, 8)
 
 
 def test_one_call_serves_all_prompts_of_one_length() -> None:
     unet, x = SpyUNet(), noisy()
     first, second = Denoiser(unet, SD).predict(x, 1.0, [text(0.25, 0.75), text(-1.0)])
-    assert [len(call[0]) for call in unet.calls] == [6]
+    assert [len(call[2]) for call in unet.calls] == [6]
     torch.testing.assert_close(first, x - 0.5)
     torch.testing.assert_close(second, x + 1.0)
 
@@ -88,9 +91,8 @@ def test_extra_channels_are_seen_unscaled() -> None:
     unet, extra = SpyUNet(), torch.rand(2, 5, 6, 5)
     Denoiser(unet, SD, extra=extra).predict(noisy(), 3.0, [text(0.0), text(1.0)])
     seen = unet.calls[0][0]
-    assert seen.shape == (4, 9, 6, 5)
-    assert torch.equal(seen[:2, 4:], extra)
-    assert torch.equal(seen[2:, 4:], extra)
+    assert seen.shape == (2, 9, 6, 5)
+    assert torch.equal(seen[:, 4:], extra)
 
 
 def cfg(scale: float) -> CFG:
@@ -174,3 +176,12 @@ def test_inpainting_models_see_mask_and_latent() -> None:
 def test_models_without_what_they_need_say_so(channels: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         extra_channels(channels, noisy(), None)
+
+
+def test_outside_the_guided_levels_only_the_positive_is_asked_for() -> None:
+    guider, x = cfg(7.5), noisy()
+    guider = replace(guider, model=replace(guider.model, guided=(5.0, 1.0)))
+    for sigma, prompts in ((5.1, 2), (5.0, 4), (1.0, 4), (0.9, 2)):
+        unet = SpyUNet()
+        guider.guide(Denoiser(unet, SD).predict, x, sigma)
+        assert [len(call[2]) for call in unet.calls] == [prompts]
