@@ -1,7 +1,7 @@
 """The stages of Stable Diffusion as typed nodes, each a thin function over diffusion/."""
 
 from graph import Registry
-from nodes import conditioning, image, latent, loaders, sampling, values
+from nodes import conditioning, image, latent, loaders, sampling, tiled, values
 
-REGISTRY = Registry.of(loaders, conditioning, sampling, latent, image, values)
+REGISTRY = Registry.of(loaders, conditioning, sampling, latent, tiled, image, values)
 """Every node that Weft itself brings."""
