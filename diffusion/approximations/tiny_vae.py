@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from diffusion.checkpoints.canonical import conformed
+from diffusion.checkpoints.parts import Origin
 from diffusion.config import LATENT_CHANNELS, TinyVAEConfig
 from diffusion.files.mapped_file import CheckpointError
 from diffusion.files.weight_files import read_weights
@@ -41,14 +41,16 @@ def load_tiny_vae(paths: Sequence[Path], runtime: Runtime) -> Vae:
     CheckpointError when a file is something else or incomplete, and when the halves are of different widths.
     """
     weights: dict[str, Tensor] = {}
-    for path in paths:
-        tensors = read_weights(path).tensors
+    files = {path: read_weights(path) for path in paths}
+    for path, file in files.items():
+        tensors = file.tensors
         if not is_tiny_vae(tensors):
             raise CheckpointError(path, "its keys are not those of a tiny autoencoder (TAESD)", _REMEDY)
         weights |= _canonical(path, tensors)
     path = paths[-1]
     config = _config(path, weights)
-    return Vae(conformed(path, "tiny VAE", weights, lambda: TinyAutoencoder(config)), config, runtime)
+    origin = Origin(path, tuple(file.mapped for file in files.values()))
+    return Vae(origin.checked("tiny VAE", weights, lambda: TinyAutoencoder(config), runtime), config, runtime)
 
 
 def _canonical(path: Path, tensors: Weights) -> dict[str, Tensor]:
