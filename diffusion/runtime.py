@@ -11,7 +11,7 @@ from torch import nn
 
 from diffusion.assembly import LayerMaker
 from diffusion.config import TinyVAEConfig
-from diffusion.files.in_files import LoadedWeights
+from diffusion.files.in_files import InFiles, LoadedWeights
 from diffusion.memory.calls import guard
 from diffusion.memory.residents import Residents, Way
 from diffusion.model import Clip, Model, Vae
@@ -34,7 +34,10 @@ class Runtime:
     budget: how many bytes of networks stay in memory (the one in use always does); None takes half of what is free.
     With the placement's memory_limit, the whole process stays within that on its device instead, and networks that
     do not fit are streamed (see memory/streaming.py). Networks of the same weights share every layer that the same
-    patches touch, or none. Raises RuntimeError when the weights are not those of the config.
+    patches touch, or none. Raises RuntimeError when the weights are not those of the config, and CheckpointError when
+    their file was written to since it was loaded.
+
+    loaded: the weights in use, for whoever loads the same file again.
     """
 
     def __init__(self, placement: Placement | None = None, budget: int | None = None) -> None:
@@ -76,6 +79,9 @@ class Runtime:
         patches: tuple[WeightPatch, ...],
         dtype: torch.dtype,
     ) -> Network:
+        if isinstance(weights, InFiles):
+            # Some layers of a network may be views of the file, even of one made long ago.
+            weights.check()
         maker = LayerMaker(weights, patches, self.placement.device, dtype, self.placement.pack)
         # Weights and patches are kept by their networks' makers, so these identities are not used again meanwhile.
         key: tuple[object, ...] = (kind, config, id(weights), *(patch.identity for patch in patches))
