@@ -8,6 +8,7 @@ from diffusion.checkpoints.checkpoint import load_checkpoint, load_diffusers, lo
 from diffusion.files.weight_files import read_weights
 from diffusion.lora.apply import apply_lora
 from diffusion.lora.read import read_lora
+from diffusion.lora.scale import BESIDE
 from diffusion.model import Clip, Model, Vae
 from diffusion.runtime import Runtime
 from graph import QUIET, Context, File, Range, node
@@ -112,7 +113,8 @@ def vae_loader(*, vae_name: Annotated[str, VaeFile("vae")], ctx: Context = QUIET
 
 
 def _lora_stamp(*, lora_name: str, ctx: Context = QUIET) -> str:
-    return file_stamp(ctx.folders.find("loras", lora_name))
+    path = _lora_path(lora_name, ctx)
+    return "\n".join(file_stamp(file) for file in (path, path.with_name(BESIDE)) if file.exists())
 
 
 def _lora_path(lora_name: str, ctx: Context) -> Path:
