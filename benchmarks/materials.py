@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.description import MODEL_INDEX, diffusers_description
-from benchmarks.worker import child_environment
+from benchmarks.worker import ROOT, child_environment
 
 LORA_RANK = 16
 _UNET = "model.diffusion_model."
@@ -34,9 +34,8 @@ class Materials:
         stamp = checkpoint.stat()
         folder = cache / f"{checkpoint.stem}-{stamp.st_size}-{stamp.st_mtime_ns}"
         (folder / "models" / "checkpoints").mkdir(parents=True, exist_ok=True)
-        link = folder / "models" / "checkpoints" / checkpoint.name
-        if not link.exists():
-            link.symlink_to(checkpoint.resolve())
+        _link(folder / "models" / "checkpoints" / checkpoint.name, checkpoint)
+        _link(folder / "models" / "vae_approx", ROOT / "models" / "vae_approx")
         return cls(checkpoint, folder)
 
     @property
@@ -86,6 +85,14 @@ class Materials:
             arguments = (self.checkpoint, self.diffusers_config(), folder)
             _run_module(peers_python, "benchmarks.subjects.diffusers_folder", *arguments)
         return folder
+
+
+def _link(place: Path, target: Path) -> None:
+    """Make `place` lead to `target`, wherever it led before."""
+    if place.is_symlink() and place.readlink() == target.resolve():
+        return
+    place.unlink(missing_ok=True)
+    place.symlink_to(target.resolve())
 
 
 def _run_module(python: Path, module: str, *arguments: object) -> None:

@@ -67,6 +67,14 @@ def with_model_node(drawn: Drawn, class_type: str, **inputs: Any) -> Drawn:
     return changed
 
 
+def with_other_vae(drawn: Drawn, vae_name: str) -> Drawn:
+    """The workflow with its pictures decoded by another autoencoder."""
+    changed = copy.deepcopy(drawn)
+    changed["vae"] = _node("VAELoader", vae_name=vae_name)
+    changed["decode"]["inputs"]["vae"] = ["vae", 0]
+    return changed
+
+
 def together(*workflows: Mapping[str, Mapping[str, Any]]) -> Drawn:
     """Several workflows as one graph."""
     return {

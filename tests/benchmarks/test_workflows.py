@@ -8,6 +8,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from benchmarks.compare import IDENTICAL, latent_error, picture_psnr
+from benchmarks.rows.approximations import VARIANTS, Variant
 from benchmarks.tasks import Picture
 from benchmarks.workflows import Drawn, renamed, text_to_image, together, with_model_node
 from graph import Folders, Workflow, validate
@@ -66,3 +67,20 @@ def test_error_of_latents(tmp_path: Path) -> None:
     for name, tensor in (("one", values), ("other", values * 1.25)):
         save_file({"latent_tensor": tensor}, tmp_path / name)
     assert latent_error(tmp_path / "other", tmp_path / "one") == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
+def test_an_approximation_is_valid_and_leaves_the_exact_workflow_as_it_is(
+    variant: Variant, tmp_path: Path
+) -> None:
+    (tmp_path / "vae_approx").mkdir()
+    (tmp_path / "vae_approx" / "weft-tiny-taesd_decoder.safetensors").touch()
+    exact = text_to_image(PICTURE, TINY)
+    changed = variant.change(exact)
+    assert validate(Workflow.from_json(changed), REGISTRY, Folders(models=(MODELS, tmp_path))) == []
+    assert exact == text_to_image(PICTURE, TINY)
+    (added,) = changed.keys() - exact.keys()
+    used = [
+        value[0] for node in changed.values() for value in node["inputs"].values() if isinstance(value, list)
+    ]
+    assert added in used
