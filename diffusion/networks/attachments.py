@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from diffusion.networks.attention import CrossAttention
 
 
-class Place(NamedTuple):
+@dataclass(frozen=True)
+class Place:
     """A stage of the UNet: its part, and the how-manieth it is there from 0. The middle has one."""
 
     part: Literal["input", "middle", "output"]

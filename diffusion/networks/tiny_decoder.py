@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from diffusion.config import LATENT_CHANNELS, LATENT_SCALE, TinyVAEConfig
-from diffusion.networks.layers import Conv2d, EnlargingConv2d
+from diffusion.networks.layers import Conv2d
+from diffusion.networks.upsampling import EnlargingConv2d
 from diffusion.networks.vae import LOGVAR_RANGE, RGB
 
 LATENT_BOUND = 3.0

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from diffusion.config import UNetConfig
-from diffusion.networks.attachments import NO_HOOKS, Hooks, Place
+from diffusion.networks.attachments import NO_HOOKS, AroundInner, Hooks, Place
 from diffusion.networks.attention import Prompt
 from diffusion.networks.layers import Conv2d, Linear, NormSiLU
 from diffusion.networks.unet_blocks import (
@@ -122,7 +122,7 @@ class _Run:
         # Rounding up on the way down makes odd sizes; the way up has to meet the skip that comes next.
         descend: Callable[[Tensor], Tensor] = partial(self.below, level + 1, size=_size(skip))
         for around in reversed(self.hooks.inner):
-            descend = partial(around, descend, place=Place("input", level))
+            descend = partial(_around_inner, around, descend, Place("input", level))
         place = Place("output", len(stages) - 1 - level)
         h, skip = descend(skip), for_all(skip, len(self.prompt.context))
         for join in self.hooks.join:
@@ -137,6 +137,12 @@ class _Run:
         for after in self.hooks.after:
             h = after(h, place)
         return h
+
+
+def _around_inner(
+    around: AroundInner, descend: Callable[[Tensor], Tensor], place: Place, h: Tensor
+) -> Tensor:
+    return around(descend, h, place)
 
 
 def _size(x: Tensor) -> tuple[int, int]:
