@@ -1,7 +1,7 @@
 """A network whose parts come and go: some stay, the others are made ahead of use and let go after it.
 
-Each layer, or what is only called as a whole, gets entry points of its own that ask for its weights and compute with
-them; the network around it, and whatever is attached to that, notices nothing.
+Each layer of some size, or what is only called as a whole, gets entry points of its own that ask for its weights and
+compute with them; the network around it, and whatever is attached to that, notices nothing.
 """
 
 from __future__ import annotations
@@ -20,15 +20,18 @@ from diffusion.files.pages import FilePages
 from diffusion.memory.plan import AHEAD, least, staying
 from diffusion.memory.transfer import Transfer
 from diffusion.networks import packing
-from diffusion.networks.layers import EnlargingConv2d
+from diffusion.networks.unet_blocks import FeedForward
+from diffusion.networks.upsampling import EnlargingConv2d
 from diffusion.text.text_encoder import Embeddings
 
-_WHOLE = (Embeddings,)
-"""Modules that reach into their layers instead of calling them, and so are parts as a whole."""
+_WHOLE = (Embeddings, FeedForward)
+"""Modules that reach into their layers or call them several times in turn, and so are parts as a whole."""
+_NOT_WORTH_IT = 1 << 17
+"""Smaller layers than this just stay: there are hundreds of norms, and all of them take a few megabytes."""
 _ENTRIES = ("forward", "enlarge")
 """The methods of parts that others call."""
 _PHASES = 16 / 9
-"""What an enlarging convolution takes beside its own weight once it is packed (see networks/layers.py)."""
+"""What an enlarging convolution takes beside its own weight once it is packed (see networks/upsampling.py)."""
 
 
 class Stream:
@@ -90,20 +93,20 @@ class Stream:
 
     def _take(self, name: str) -> nn.Module:
         self._used[name] = None
-        part = self._kept.get(name)
-        coming = self._coming.pop(name, None) if part else self._coming.pop(name, None) or self._begin(name)
+        if name in self._kept:
+            self._begin_next(name)
+            return self._kept[name]
+        coming = self._coming.pop(name, None) or self._begin(name)
         self._begin_next(name)
-        if part is None:
-            assert coming is not None
-            part = coming.result()
-            if name in self._stay:
-                self._kept[name] = part
+        part = coming.result()
+        if name in self._stay:
+            self._kept[name] = part
         return part
 
     def _begin_next(self, name: str) -> None:
-        """Begin to make the next parts that are not there; forget what was expected and is not among them."""
-        wanted = list(self._missing_after(name))
-        for stale in self._coming.keys() - set(wanted):
+        """Begin to make the next parts that are not there; forget those that came in vain and will not stay."""
+        wanted = self._missing_after(name)
+        for stale in self._coming.keys() - set(wanted) - self._stay:
             self._coming.pop(stale).cancel()
         for each in wanted:
             if each not in self._coming:
@@ -144,9 +147,16 @@ def streamed(network: nn.Module, maker: LayerMaker, transfer: Transfer) -> Strea
     """
     check_weights(network, maker.weights)
     network.to(maker.dtype).eval()
-    found = dict(_parts(network))
-    stream = Stream({name: copy.deepcopy(part) for name, part in found.items()}, maker, transfer)
-    for name, part in found.items():
+    parts = {}
+    file_pages = FilePages.now()
+    for name, part in list(_parts(network)):
+        if _planned_nbytes(part, maker) >= _NOT_WORTH_IT:
+            parts[name] = part
+            continue
+        for inner, layer in list(layers_of(part)):
+            maker.fill(f"{name}.{inner}" if inner else name, layer, file_pages)
+    stream = Stream({name: copy.deepcopy(part) for name, part in parts.items()}, maker, transfer)
+    for name, part in parts.items():
         for entry in _ENTRIES:
             if hasattr(part, entry):
                 setattr(part, entry, _Entry(stream, name, entry))

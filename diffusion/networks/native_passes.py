@@ -135,7 +135,7 @@ def _pointer(tensor: Tensor | None) -> int | None:
 def passes_for(x: Tensor, *others: Tensor | None) -> Passes | None:
     """The native passes over x, given these other tensors, or None where PyTorch has to make them."""
     given = [x, *(tensor for tensor in others if tensor is not None)]
-    if x.device.type != "cpu" or x.numel() == 0:
+    if x.numel() == 0 or any(tensor.device.type != "cpu" for tensor in given):
         return None
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given):
         return None

@@ -150,6 +150,7 @@ def test_the_layers_use_them_only_where_they_fit() -> None:
         assert passes_for(x, x.bfloat16()) is None
         assert passes_for(x[:0]) is None
         assert passes_for(x.to("meta")) is None
+        assert passes_for(x, x.to("meta")) is None
         assert passes_for(x.double()) is None
         layer = NormSiLU(32, 64)
         torch.testing.assert_close(layer(x.contiguous()), layer(x), rtol=1e-5, atol=1e-5)
