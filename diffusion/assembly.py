@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from diffusion.files.pages import FilePages
 from diffusion.networks.layers import Conv2d, Linear
+from diffusion.networks.upsampling import EnlargingConv2d
 from diffusion.patches import WeightPatch, patched_weight, touching
 from diffusion.types import Weights
 
@@ -96,6 +97,8 @@ def layer_nbytes(layer: nn.Module) -> int:
     """What a layer itself holds, in whatever form it keeps its weights."""
     own = [value for value in vars(layer).values() if isinstance(value, Tensor)]
     own += [parameter for parameter in layer._parameters.values() if parameter is not None]
+    if isinstance(layer, EnlargingConv2d) and layer.phases is not None:
+        own.append(layer.phases.packed)
     return sum(tensor.nbytes for tensor in own)
 
 

@@ -57,8 +57,9 @@ def in_tiles(
             if total.ndim == 0:
                 total = torch.zeros(*made.shape[:2], height * result_cell, width * result_cell)
                 shares = torch.zeros(height * result_cell, width * result_cell)
-            fade = tiling.overlap * result_cell
-            share = _share(made.shape[-2], fade)[:, None] * _share(made.shape[-1], fade)
+            share = _share(down, height, result_cell, tiling.overlap)[:, None] * _share(
+                across, width, result_cell, tiling.overlap
+            )
             place = (..., _scaled(down, result_cell), _scaled(across, result_cell))
             total[place] += made.to("cpu", torch.float32) * share
             shares[place] += share
@@ -69,12 +70,16 @@ def _scaled(cells: slice, width: int) -> slice:
     return slice(cells.start * width, cells.stop * width)
 
 
-def _share(size: int, fade: int) -> Tensor:
-    """A tile's part in each of `size` pixels: rising over `fade` of them at either end, before it is made a share.
-
-    At the picture's own edges it falls too; nothing else is there, so dividing by the sum of shares undoes it.
+def _share(place: slice, whole: int, cell: int, overlap: int) -> Tensor:
+    """A tile's part in each of its pixels, along one axis of `whole` cells, before all parts are made to add up to one:
+    rising over the overlap at either end, but not where the picture ends.
     """
-    if fade == 0:
-        return torch.ones(size)
-    distance = torch.arange(size, dtype=torch.float32) + 0.5
-    return torch.minimum(distance, size - distance).div_(fade).clamp_(max=1)
+    size = (place.stop - place.start) * cell
+    fade = overlap * cell
+    share = torch.ones(size)
+    rising = (torch.arange(fade, dtype=torch.float32) + 0.5) / max(fade, 1)
+    if place.start > 0:
+        share[:fade] *= rising
+    if place.stop < whole:
+        share[size - fade :] *= rising.flip(0)
+    return share

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 AHEAD = 1
 """How many parts are made ahead of the one in use."""
 _SHARES = 256
-_NOT_WORTH_IT = 1 << 17
-"""Smaller parts than this stay: there are hundreds of norms and biases, and all of them take a few megabytes."""
 
 
 def staying(sizes: Sequence[int], room: int) -> frozenset[int] | None:
@@ -44,8 +42,6 @@ def _spread(sizes: Sequence[int], share: float) -> list[int]:
     """Positions that hold about `share` of all bytes, evenly spread over them (error diffusion)."""
     chosen, owed = [], 0.0
     for place, size in enumerate(sizes):
-        if size < _NOT_WORTH_IT:
-            continue
         owed += share * size
         if owed >= size / 2 and share:
             chosen.append(place)
