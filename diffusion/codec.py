@@ -76,7 +76,9 @@ def _decoded(vae: Vae, latent: Latent, tiling: Tiling | None) -> Image:
         return network.decode(part.to(placement.device, placement.vae_dtype)).float().cpu()
 
     step = _Step(decode, decoder_bytes, source_cell=1, result_cell=LATENT_DOWNSCALE)
-    pictures = [vae.runtime.attempt(network, _ways(vae, step, part, tiling)) for part in samples.split(1)]
+    pictures = [
+        vae.runtime.attempt_maps(network, _ways(vae, step, part, tiling)) for part in samples.split(1)
+    ]
     pixels = torch.cat(pictures).add_(1).mul_(0.5).clamp_(0, 1)
     _check_finite(pixels, "The pictures that the VAE makes of these latents", _OVERFLOW)
     return Image(rearrange(pixels, "b c h w -> b h w c").contiguous())
@@ -102,7 +104,7 @@ def _encoded(vae: Vae, image: Image, tiling: Tiling | None) -> Latent:
 
     step = _Step(encode, encoder_bytes, source_cell=LATENT_DOWNSCALE, result_cell=1)
     parts = rearrange(pixels, "b h w c -> b c h w").split(1)
-    latents = torch.cat([vae.runtime.attempt(network, _ways(vae, step, part, tiling)) for part in parts])
+    latents = torch.cat([vae.runtime.attempt_maps(network, _ways(vae, step, part, tiling)) for part in parts])
     _check_finite(latents, "The latents that the VAE makes of these pictures", _OVERFLOW)
     return Latent(latents)
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from diffusion.assembly import LayerMaker
 from diffusion.config import TinyVAEConfig
-from diffusion.files.in_files import InFiles, LoadedWeights
+from diffusion.files.in_files import InFiles, Loaded
 from diffusion.memory.calls import guard
 from diffusion.memory.residents import Residents, Way
 from diffusion.model import Clip, Model, Vae
@@ -37,12 +37,12 @@ class Runtime:
     patches touch, or none. Raises RuntimeError when the weights are not those of the config, and CheckpointError when
     their file was written to since it was loaded.
 
-    loaded: the weights in use, for whoever loads the same file again.
+    loaded: the weights and tokenizers in use, for whoever loads the same file again.
     """
 
     def __init__(self, placement: Placement | None = None, budget: int | None = None) -> None:
         self.placement = placement or Placement()
-        self.loaded = LoadedWeights()
+        self.loaded = Loaded()
         self._residents = Residents(self.placement.device, budget=budget, limit=self.placement.memory_limit)
 
     def unet(self, model: Model) -> UNet:
@@ -60,12 +60,12 @@ class Runtime:
             return self._network(TinyAutoencoder, vae.config, vae.weights, (), dtype)
         return self._network(Autoencoder, vae.config, vae.weights, (), dtype)
 
-    def attempt(self, network: nn.Module, ways: Sequence[Way[Result]]) -> Result:
-        """Do a step of a network from here in the first of these ways, or in a smaller one when memory runs out.
+    def attempt_maps(self, network: nn.Module, ways: Sequence[Way[Result]]) -> Result:
+        """Do a step of an autoencoder in the first of these ways, or in a smaller one when memory runs out.
 
         UNets and text encoders do this by themselves when they are called. Raises NotEnoughMemory when none works.
         """
-        return self._residents.attempt(network, ways)
+        return self._residents.attempt(network, ways, large_maps=True)
 
     def release(self) -> None:
         """Let go of every network; the next use makes it anew."""

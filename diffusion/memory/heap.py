@@ -16,7 +16,7 @@ from functools import cache
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
 """mallopt's names for them (malloc.h)."""
 _APART = 1 << 20
-"""Weights of this size and more get memory of their own, which goes back whole."""
+"""From this size on, tensors that are allocated apart get memory of their own, which goes back whole."""
 _REUSED, _KEPT = 64 << 20, 256 << 20
 """Activations up to this size are made in the heap, which keeps as much as this for the next."""
 
@@ -29,9 +29,11 @@ def prepare(*, strict: bool) -> None:
 
 
 @contextlib.contextmanager
-def for_weights() -> Iterator[None]:
-    """Allocate what stays apart from what comes and goes, and give back what went."""
+def apart() -> Iterator[None]:
+    """Allocate each tensor of some size apart, and give back what is free before and after: for weights, which stay
+    when what they were made from goes, and for the few and large maps of an autoencoder."""
     _thresholds(_APART, _APART)
+    trim()
     try:
         yield
     finally:

@@ -82,12 +82,16 @@ class Residents:
         self._whole.move_to_end(key)
         return self._whole[key].network
 
-    def attempt(self, network: nn.Module, ways: Sequence[Way[Result]]) -> Result:
+    def attempt(self, network: nn.Module, ways: Sequence[Way[Result]], *, large_maps: bool = False) -> Result:
         """The result of the first of `ways`, a step of `network`, each a smaller one than that before it.
 
-        When memory runs out all other networks are let go and the first is tried again, then the others in turn.
-        Raises NotEnoughMemory when none works.
+        large_maps: the step is not one of many; what it allocates goes back at once. When memory runs out all other
+        networks are let go and the first is tried again, then the others in turn. Raises NotEnoughMemory when none
+        works.
         """
+        if large_maps and self._device.type == "cpu" and self._limit is None:
+            with heap.apart():
+                return self.attempt(network, ways)
         run = [partial(self._run, network, way) for way in ways]
         return with_relief(
             run[0],
@@ -109,7 +113,7 @@ class Residents:
         relatives = [held for held in self._whole.values() if held.maker.weights is maker.weights]
         if self._device.type != "cpu":
             return assemble(network, maker, relatives)
-        with heap.for_weights():
+        with heap.apart():
             return assemble(network, maker, relatives)
 
     def _evict(self) -> None:
