@@ -84,7 +84,7 @@ class Origin:
         self, part: str, weights: Weights, network: Callable[[], nn.Module], runtime: Runtime
     ) -> Weights:
         """`weights` if they are just those of `network`, the same object as long as one of them is in use."""
-        return runtime.loaded.get(
+        return runtime.loaded.weights(
             (part, self.ema),
             self.files,
             lambda: conformed(self.path, part, weights, network, prefix=self.prefix),
@@ -112,7 +112,7 @@ def clip_of(
     weights = canonical_text(weights)
     config = text_config(path, weights, facts, prefix=origin.prefix)
     weights = origin.checked("text encoder", weights, lambda: TextEncoder(config), runtime)
-    tokenizer = tokenizer or _tokenizer(path, facts)
+    tokenizer = tokenizer or runtime.loaded.get(("tokenizer", facts.merges), lambda: _tokenizer(path, facts))
     if tokenizer.size > config.vocab_size:
         raise CheckpointError(
             path,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from torch import Tensor
@@ -12,6 +12,7 @@ from torch import Tensor
 from diffusion.files.mapped_file import MappedFile
 
 Value = TypeVar("Value")
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,21 +46,24 @@ class InFiles(Mapping[str, Value]):
         return len(self.entries)
 
 
-class LoadedWeights:
-    """The weights of files that something still uses: loading a file again gives the same ones, with their networks."""
+class Loaded:
+    """What was loaded and is still in use: loading a file again gives the same weights, and so the same networks."""
 
     def __init__(self) -> None:
-        self._held: WeakValueDictionary[Hashable, InFiles[Tensor]] = WeakValueDictionary()
+        self._held: WeakValueDictionary[Hashable, Any] = WeakValueDictionary()
 
-    def get(
+    def get(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """What was made for `key` before, if anything still uses it, else what `make` gives."""
+        held: Made | None = self._held.get(key)
+        if held is None:
+            held = self._held[key] = make()
+        return held
+
+    def weights(
         self, part: Hashable, files: tuple[MappedFile, ...], make: Callable[[], Mapping[str, Tensor]]
     ) -> InFiles[Tensor]:
         """This part of these files as it was loaded before, else what `make` gives.
 
         part: what is taken from the files, and how.
         """
-        key = (part, *(file.stamp for file in files))
-        held = self._held.get(key)
-        if held is None:
-            held = self._held[key] = InFiles(make(), files)
-        return held
+        return self.get((part, *(file.stamp for file in files)), lambda: InFiles(make(), files))

@@ -133,6 +133,7 @@ def test_a_file_loaded_again_gives_the_same_weights_and_networks(path: Path) -> 
     assert runtime.unet(again.model) is runtime.unet(first.model)
     assert runtime.text_encoder(again.clip) is runtime.text_encoder(first.clip)
     assert runtime.autoencoder(again.vae) is runtime.autoencoder(first.vae)
+    assert again.clip.tokenizer is first.clip.tokenizer
     assert load_vae(path, runtime).weights is first.vae.weights
     assert load_checkpoint(path, Runtime()).model.weights is not first.model.weights
 
