@@ -1,6 +1,6 @@
-"""Builds the native attention kernels (native/) while Weft is being installed.
+"""Builds the native kernels (native/) while Weft is being installed.
 
-Whatever goes wrong here, the installation goes on: without the kernels, attention is PyTorch's own.
+Whatever goes wrong here, the installation goes on: without the kernels, PyTorch's operators serve.
 """
 
 import importlib.util
@@ -19,7 +19,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from hatchling.builders.wheel import WheelBuilderConfig
 
-LIBRARY = Path("diffusion/networks/native/_attention.so")
+LIBRARY = Path("diffusion/networks/native/_kernels.so")
 
 COMMON = ("-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-fno-exceptions", "-fno-rtti", "-w")
 AVX2 = ("-mavx2", "-mfma")
@@ -66,7 +66,7 @@ def compiler() -> tuple[str, ...] | None:
 
 
 def build(root: Path) -> Build:
-    """Compiles root/native into root/diffusion/networks/native/_attention.so."""
+    """Compiles root/native into root/diffusion/networks/native/_kernels.so."""
     command = compiler()
     if command is None:
         return Build(None, ("no C++ compiler was found",))
@@ -109,7 +109,7 @@ def _run(command: Sequence[str]) -> str | None:
     return (errors or done.stderr.splitlines() or [f"exit status {done.returncode}"])[-1]
 
 
-class NativeAttention(BuildHookInterface[WheelBuilderConfig]):
+class NativeKernels(BuildHookInterface[WheelBuilderConfig]):
     """Adds the library to wheels, and to the source tree of an editable installation."""
 
     PLUGIN_NAME = "custom"
@@ -125,10 +125,10 @@ class NativeAttention(BuildHookInterface[WheelBuilderConfig]):
             return
         result = build(Path(self.root)) if supported() else Build(None, ("this kind of machine has none",))
         for warning in result.warnings:
-            self.app.display_warning(f"Native attention: {warning}")
+            self.app.display_warning(f"Native kernels: {warning}")
         if result.library is None:
             self.app.display_warning(
-                "Native attention was not built; PyTorch's own is used. All else is the same."
+                "Native kernels were not built; PyTorch's own are used. All else is the same."
             )
             return
         build_data["artifacts"].append(LIBRARY.as_posix())

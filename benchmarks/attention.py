@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from diffusion.networks.native_attention import FORMS, LIBRARY, load_kernels
+from diffusion.networks.native_attention import FORMS, load_kernels
+from diffusion.networks.native_library import LIBRARY
 
 Attention = Callable[[Tensor, Tensor, Tensor, int], Tensor]
 

@@ -25,6 +25,7 @@ class Arguments:
     custom_nodes: tuple[Path, ...]
     device: str
     dtype: str
+    memory_limit: str | None
     json: bool
     quiet: bool
 
@@ -77,6 +78,11 @@ def _parser() -> argparse.ArgumentParser:
         default="auto",
         choices=("auto", "fp32", "bf16", "fp16"),
         help="the precision to compute in",
+    )
+    parser.add_argument(
+        "--memory-limit",
+        metavar="SIZE",
+        help="hold no more than this (2GB, 1500MB, ...) on the device; what does not fit is read again when needed",
     )
     parser.add_argument("--json", action="store_true", help="print events as JSON lines")
     parser.add_argument("--quiet", action="store_true", help="print nothing but the saved paths, and errors")

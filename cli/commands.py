@@ -52,7 +52,9 @@ def run_file(arguments: Arguments, path: Path, stop_flag: Callable[[], Flag]) ->
         workflow = with_overrides(workflow, registry, arguments.set, arguments.seed)
         _check_writable(folders.output)
         services = Services()
-        services.put(Runtime, Runtime(choose_placement(arguments.device, arguments.dtype)))
+        services.put(
+            Runtime, Runtime(choose_placement(arguments.device, arguments.dtype, arguments.memory_limit))
+        )
         executor = Executor(registry, folders=folders, services=services)
         result = executor.run(workflow, on_event=_report(arguments, folders), cancel=stop_flag(), extra=extra)
     except (NoWorkflow, BadOverride, NoPlace) as error:

@@ -36,6 +36,16 @@ class VAEConfig:
 
 
 @dataclass(frozen=True)
+class TinyVAEConfig:
+    """A distilled autoencoder (networks/tiny_decoder.py): width channels everywhere, and one half of it or both."""
+
+    width: int = 64
+    encodes: bool = True
+    decodes: bool = True
+    latent_channels: int = LATENT_CHANNELS
+
+
+@dataclass(frozen=True)
 class TextConfig:
     """A CLIP text transformer. positions is the chunk length, start and end tokens included."""
 

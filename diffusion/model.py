@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from diffusion.config import TextConfig, UNetConfig, VAEConfig
+from diffusion.config import TextConfig, TinyVAEConfig, UNetConfig, VAEConfig
 from diffusion.patches import WeightPatch
 from diffusion.sampling.inpaint import MaskRule
 from diffusion.sampling.prediction import NOISE, Prediction, Training
@@ -14,6 +15,7 @@ from diffusion.sampling.transforms.stages import CLASSIFIER_FREE, Guidance
 from diffusion.types import Weights
 
 if TYPE_CHECKING:
+    from diffusion.networks.attachments import Attachment
     from diffusion.runtime import Runtime
     from diffusion.text.tokenizer import Tokenizer
 
@@ -27,7 +29,9 @@ class Model:
     """A UNet to be: its weights, the patches upon them, and the runtime that makes the network when one is needed.
 
     schedule, prediction: the noise levels it was trained at, and what it predicts. guidance: how its predictions
-    under two prompts are combined. mask_rule: how a noise mask changes along a run; None leaves it as it is.
+    under two prompts are combined. guided: from which noise level down to which; outside, the positive prompt alone
+    is followed. mask_rule: how a noise mask changes along a run; None leaves it as it is. attachments: features that
+    stand at places of the UNet while it samples.
     """
 
     weights: Weights
@@ -37,7 +41,9 @@ class Model:
     schedule: NoiseSchedule = field(default_factory=stable_diffusion_schedule)
     prediction: Prediction = NOISE
     guidance: Guidance = CLASSIFIER_FREE
+    guided: tuple[float, float] = (math.inf, 0.0)
     mask_rule: MaskRule | None = None
+    attachments: tuple[Attachment, ...] = ()
     cache_nbytes: ClassVar[int] = _HELD_ELSEWHERE
 
     def patched(self, patch: WeightPatch) -> Model:
@@ -47,6 +53,15 @@ class Model:
     def trained_as(self, training: Training) -> Model:
         """This model, taken to have been trained at other levels or to predict something else."""
         return replace(self, schedule=training.schedule, prediction=training.prediction)
+
+    def attached(self, attachment: Attachment) -> Model:
+        """This model with one more feature on its UNet."""
+        return replace(self, attachments=(*self.attachments, attachment))
+
+    def is_guided_at(self, sigma: float) -> bool:
+        """Whether guidance applies at this noise level."""
+        highest, lowest = self.guided
+        return lowest <= sigma <= highest
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,9 +86,9 @@ class Clip:
 
 @dataclass(frozen=True, eq=False)
 class Vae:
-    """An autoencoder to be."""
+    """An autoencoder to be: the full one, or a tiny one that stands in for it."""
 
     weights: Weights
-    config: VAEConfig
+    config: VAEConfig | TinyVAEConfig
     runtime: Runtime
     cache_nbytes: ClassVar[int] = _HELD_ELSEWHERE

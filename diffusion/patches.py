@@ -1,17 +1,22 @@
 """What may change a network's weights without copying them: patches, applied when the module is made."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Protocol
 
 from torch import Tensor
 
 
 class WeightPatch(Protocol):
-    """A change to some of a network's weights. Immutable; its identity stands for its effect."""
+    """A change to some of a network's weights. Immutable."""
 
     @property
     def keys(self) -> frozenset[str]:
         """The canonical keys it changes."""
+        ...
+
+    @property
+    def identity(self) -> Hashable:
+        """What stands for its effect: patches of equal identities change the same network's weights equally."""
         ...
 
     def apply(self, key: str, weight: Tensor) -> Tensor:

@@ -4,6 +4,11 @@ from dataclasses import dataclass, field
 
 import torch
 
+from diffusion.memory.machine import private_bytes
+from diffusion.memory.sizes import parse_size, readable
+
+_LEAST_ROOM = 32 << 20
+"""No network does with less; how much one takes is known when it is used."""
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -12,11 +17,13 @@ class Placement:
     """A device, the precision in which networks compute on it, and whether their weights are laid out for it.
 
     pack: see networks/packing.py; without it a network's weights stay what they are in the file where they can.
+    memory_limit: the bytes that this process may hold for itself on the device; mapped files do not count.
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     dtype: torch.dtype = torch.float32
     pack: bool = True
+    memory_limit: int | None = None
 
     @property
     def vae_dtype(self) -> torch.dtype:
@@ -24,23 +31,38 @@ class Placement:
         return torch.float32 if self.dtype == torch.float16 else self.dtype
 
 
-def choose_placement(device: str = "auto", dtype: str = "auto") -> Placement:
+def choose_placement(device: str = "auto", dtype: str = "auto", memory_limit: str | None = None) -> Placement:
     """The placement for `device` (auto, cpu, cuda, cuda:1, mps, ...) and `dtype` (auto, fp32, bf16, fp16).
 
+    memory_limit: an amount such as 2GB or 1500MB, or None for no limit.
+
     auto takes the first GPU there is, in float16, else the processor: in bfloat16 where it has instructions for it, in
-    float32 where it has none. Raises ValueError for a device
-    that this machine lacks or a precision that the device can't compute in.
+    float32 where it has none. Raises ValueError for a device that this machine lacks, a precision that the device
+    can't compute in, and a limit that is no amount of memory or less than any network would do with.
     """
     place = _device(device)
+    limit = None if memory_limit is None else _limit(memory_limit, place)
     if dtype == "auto":
-        return Placement(place, _cpu_dtype() if place.type == "cpu" else torch.float16)
+        return Placement(place, _cpu_dtype() if place.type == "cpu" else torch.float16, memory_limit=limit)
     if dtype not in DTYPES:
         raise ValueError(f"unknown precision {dtype!r}: choose auto, {', '.join(DTYPES)}")
     if place.type == "cpu" and dtype == "fp16":
         raise ValueError(
             "a processor computes poorly in fp16: choose --dtype bf16 or fp32, or another --device"
         )
-    return Placement(place, DTYPES[dtype])
+    return Placement(place, DTYPES[dtype], memory_limit=limit)
+
+
+def _limit(text: str, device: torch.device) -> int:
+    limit = parse_size(text)
+    taken = private_bytes() if device.type == "cpu" else 0
+    if limit < taken + _LEAST_ROOM:
+        least = -(-(taken + _LEAST_ROOM) // 10**6)
+        raise ValueError(
+            f"a memory limit of {text} is too small: {readable(taken)} is taken before any model is read; "
+            f"give {least}MB at least"
+        )
+    return limit
 
 
 def _device(name: str) -> torch.device:

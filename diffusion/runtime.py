@@ -1,15 +1,22 @@
-"""Turns Model, Clip and Vae values into networks on a device, and keeps the recent ones within a memory budget."""
+"""Turns Model, Clip and Vae values into networks on a device, and keeps them within a memory budget or limit."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import nn
 
-from diffusion.assembly import Assembled, assemble, held_bytes
+from diffusion.assembly import LayerMaker
+from diffusion.config import TinyVAEConfig
+from diffusion.files.in_files import InFiles, Loaded
+from diffusion.memory.calls import guard
+from diffusion.memory.residents import Residents, Way
 from diffusion.model import Clip, Model, Vae
+from diffusion.networks.blueprint import blueprint
+from diffusion.networks.tiny_decoder import TinyAutoencoder
 from diffusion.networks.unet import UNet
 from diffusion.networks.upscaler.compact import CompactConfig, CompactNet
 from diffusion.networks.upscaler.rrdb import RRDBNet
@@ -23,19 +30,25 @@ if TYPE_CHECKING:
     from diffusion.upscaling import UpscaleModel
 
 Network = TypeVar("Network", bound=nn.Module)
+Result = TypeVar("Result")
 
 
 class Runtime:
-    """Makes networks on demand and keeps those used last, up to `budget` bytes (the one in use is always kept).
+    """Makes networks on demand and keeps those used last.
 
-    Networks of the same weights share every layer that the same patches touch, or none. Raises RuntimeError when
-    the weights are not those of the config.
+    budget: how many bytes of networks stay in memory (the one in use always does); None takes half of what is free.
+    With the placement's memory_limit, the whole process stays within that on its device instead, and networks that
+    do not fit are streamed (see memory/streaming.py). Networks of the same weights share every layer that the same
+    patches touch, or none. Raises RuntimeError when the weights are not those of the config, and CheckpointError when
+    their file was written to since it was loaded.
+
+    loaded: the weights and tokenizers in use, for whoever loads the same file again.
     """
 
-    def __init__(self, placement: Placement | None = None, budget: int = 12 << 30) -> None:
+    def __init__(self, placement: Placement | None = None, budget: int | None = None) -> None:
         self.placement = placement or Placement()
-        self._budget = budget
-        self._residents: OrderedDict[tuple[object, ...], Assembled] = OrderedDict()
+        self.loaded = Loaded()
+        self._residents = Residents(self.placement.device, budget=budget, limit=self.placement.memory_limit)
 
     def unet(self, model: Model) -> UNet:
         """The UNet of `model`, patches applied, in eval mode, on the placement's device and dtype."""
@@ -45,9 +58,19 @@ class Runtime:
         """The text encoder of `clip`, patches applied."""
         return self._network(TextEncoder, clip.config, clip.weights, clip.patches, self.placement.dtype)
 
-    def autoencoder(self, vae: Vae) -> Autoencoder:
-        """The autoencoder of `vae`."""
-        return self._network(Autoencoder, vae.config, vae.weights, (), self.placement.vae_dtype)
+    def autoencoder(self, vae: Vae) -> Autoencoder | TinyAutoencoder:
+        """The autoencoder of `vae`, full or tiny as its config says."""
+        dtype = self.placement.vae_dtype
+        if isinstance(vae.config, TinyVAEConfig):
+            return self._network(TinyAutoencoder, vae.config, vae.weights, (), dtype)
+        return self._network(Autoencoder, vae.config, vae.weights, (), dtype)
+
+    def attempt_maps(self, network: nn.Module, ways: Sequence[Way[Result]]) -> Result:
+        """An autoencoder's or upscaler's step in the first of these ways, or a smaller one when memory runs out.
+
+        UNets and text encoders do this by themselves when they are called. Raises NotEnoughMemory when none works.
+        """
+        return self._residents.attempt(network, ways, large_maps=True)
 
     def upscaler(self, model: UpscaleModel) -> RRDBNet | CompactNet:
         """The network of an upscale model."""
@@ -58,7 +81,7 @@ class Runtime:
 
     def release(self) -> None:
         """Let go of every network; the next use makes it anew."""
-        self._residents.clear()
+        self._residents.release()
 
     def _network(
         self,
@@ -68,29 +91,13 @@ class Runtime:
         patches: tuple[WeightPatch, ...],
         dtype: torch.dtype,
     ) -> Network:
-        key = (kind, config, id(weights), *map(id, patches))
-        if key not in self._residents:
-            self._residents[key] = assemble(
-                _on_meta(kind, config),
-                weights,
-                patches,
-                device=self.placement.device,
-                dtype=dtype,
-                pack=self.placement.pack,
-                relatives=[held for held in self._residents.values() if held.weights is weights],
-            )
-            self._evict()
-        self._residents.move_to_end(key)
-        network = self._residents[key].network
+        if isinstance(weights, InFiles):
+            # Some layers of a network may be views of the file, even of one made long ago.
+            weights.check()
+        maker = LayerMaker(weights, patches, self.placement.device, dtype, self.placement.pack)
+        # Weights and patches are kept by their networks' makers, so these identities are not used again meanwhile.
+        key: tuple[object, ...] = (kind, config, id(weights), *(patch.identity for patch in patches))
+        network = self._residents.get(key, partial(blueprint, partial(kind, config)), maker)
         assert isinstance(network, kind)
+        guard(network, self._residents)
         return network
-
-    def _evict(self) -> None:
-        """Drop the networks used longest ago, never the last one, until the rest fit the budget."""
-        while len(self._residents) > 1 and held_bytes(tuple(self._residents.values())) > self._budget:
-            self._residents.popitem(last=False)
-
-
-def _on_meta(kind: type[Network], config: object) -> Network:
-    with torch.device("meta"):
-        return kind(config)

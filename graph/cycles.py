@@ -1,10 +1,15 @@
-"""Topological order of a graph, and the cycles that stand in its way."""
+"""Topological order of a graph, and the cycles that stand in its way.
+
+networkx is imported where it is used: it takes longer than all of this package, and a workflow that runs needs it not.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
-import networkx as nx
+if TYPE_CHECKING:
+    import networkx as nx
 
 _MOST_CYCLES = 100
 
@@ -39,6 +44,8 @@ def depth_first(starts: Iterable[str], sources: Callable[[str], list[str]]) -> l
 
 def order_and_cycles(graph: nx.DiGraph[str]) -> tuple[list[str], list[tuple[str, ...]]]:
     """The nodes in topological order, those in cycles left out; and one cycle out of each knot of cycles."""
+    import networkx as nx
+
     try:
         return list(nx.topological_sort(graph)), []
     except nx.NetworkXUnfeasible:

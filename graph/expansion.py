@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import networkx as nx
+from typing import TYPE_CHECKING, Any
 
 from graph.binding import Bound, with_defaults
 from graph.cycles import order_and_cycles
@@ -21,6 +19,9 @@ from graph.values import Expansion, Lazy, Link
 from graph.wording import meant, shown
 from graph.work import receive
 from graph.workflow import Node
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 _PLAIN = (int, float, str, bool, type(None))
 
@@ -50,6 +51,8 @@ def lay_out(
 
     parent_key: what the sub-graph's own constants are determined by; a value that is no JSON is known by it.
     """
+    import networkx as nx
+
     faults: list[str] = []
     layer = _Layer(expansion.nodes, prefix, parent_key, registry, folders, faults)
     bound = {f"{prefix}{name}": layer.bind(name, node) for name, node in expansion.nodes.items()}

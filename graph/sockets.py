@@ -80,8 +80,8 @@ def fits(source: str, target: str) -> bool:
 def accept(socket: str, value: Any) -> Any:
     """`value` as an input of this type takes it. Raises ValueRefused, with what was expected as its message.
 
-    A number may be written as text and a whole number with a point, but nothing is rounded. Types that are no widgets
-    take any value: what they are is known to the nodes alone.
+    A number may be written as text and a whole number with a point, but nothing is rounded, and true is no number.
+    Types that are no widgets take any value: what they are is known to the nodes alone.
     """
     if socket == "INT":
         return _whole(value)
@@ -170,12 +170,14 @@ def _whole(value: Any) -> int:
     if isinstance(value, float):
         if value.is_integer():
             return int(value)
-    elif not isinstance(value, str) and hasattr(value, "__index__"):
+    elif not isinstance(value, str | bool) and hasattr(value, "__index__"):
         return int(value.__index__())
     raise ValueRefused("a whole number")
 
 
 def _number(value: Any) -> float:
+    if isinstance(value, bool):
+        raise ValueRefused("a finite number")
     number = _from_text(value) if isinstance(value, str) else value
     try:
         number = number if type(number) is float else float(number.__float__())

@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-import networkx as nx
-
 from graph.collecting import collection_paused
 from graph.errors import Fault
 from graph.parsing import kind_of_json, parse, unreadable
@@ -17,6 +15,8 @@ from graph.values import Link
 from graph.wording import meant, place, shown
 
 if TYPE_CHECKING:
+    import networkx as nx
+
     from graph.registry import Registry
 
 _NOTHING: Mapping[str, Any] = {}
@@ -113,6 +113,8 @@ class Workflow:
 
     def to_graph(self) -> nx.DiGraph[str]:
         """Which node feeds which, links to nodes that do not exist left out."""
+        import networkx as nx
+
         graph: nx.DiGraph[str] = nx.DiGraph()
         nodes = self.nodes
         graph.add_nodes_from(nodes)

@@ -2,9 +2,7 @@
 // ctypes structure. Every form exports the same two functions, named after itself (WEFT_FORM in flash.h).
 #pragma once
 
-#include <stdint.h>
-
-#define WEFT_EXPORT extern "C" __attribute__((visibility("default")))
+#include "export.h"
 
 // A token-major tensor [batch, tokens, heads * width]; strides are in elements, and a head's own values
 // are next to each other.

@@ -2,6 +2,7 @@
 #include "vector_avx2.h"
 
 #include "flash.h"
+#include "passes.h"
 #include "register_tiles.h"
 
 namespace {
@@ -24,3 +25,4 @@ struct Avx2Fp32 {
 }  // namespace
 
 WEFT_FORM(avx2_fp32, Avx2Fp32)
+WEFT_PASSES(avx2_fp32, Avx2, Fp32<Avx2>)

@@ -2,6 +2,7 @@
 #include "vector_avx512.h"
 
 #include "flash.h"
+#include "passes.h"
 #include "register_tiles.h"
 
 namespace {
@@ -24,3 +25,4 @@ struct Avx512Bf16 {
 }  // namespace
 
 WEFT_FORM(avx512_bf16, Avx512Bf16)
+WEFT_PASSES(avx512_bf16, Avx512, Bf16)

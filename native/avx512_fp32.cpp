@@ -2,6 +2,7 @@
 #include "vector_avx512.h"
 
 #include "flash.h"
+#include "passes.h"
 #include "register_tiles.h"
 
 namespace {
@@ -24,3 +25,4 @@ struct Avx512Fp32 {
 }  // namespace
 
 WEFT_FORM(avx512_fp32, Avx512Fp32)
+WEFT_PASSES(avx512_fp32, Avx512, Fp32<Avx512>)

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <stdint.h>
+#include <string.h>
 
 namespace {
 
@@ -37,7 +38,9 @@ struct Fp32 {
         V::store(to, low);
         V::store(to + V::lanes, high);
     }
+    static Register load_elements(const Element* from, int count) { return V::load_part(from, count); }
     static void store_elements(Element* to, Register x, int count) { V::store_part(to, x, count); }
+    static float number(Element x) { return x; }
 };
 
 #ifdef __AVX512BF16__
@@ -65,6 +68,16 @@ struct Bf16 {
     }
     static void store_words(float* to, Register low, Register high) {
         _mm512_storeu_si512(to, (__m512i)_mm512_cvtne2ps_pbh(high, low));
+    }
+    static Register load_elements(const Element* from, int count) {
+        __m256i halves = _mm256_maskz_loadu_epi16(V::lanes_below(count), from);
+        return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
+    }
+    static float number(Element x) {
+        uint32_t bits = (uint32_t)x << 16;
+        float result;
+        memcpy(&result, &bits, sizeof result);
+        return result;
     }
     static void store_elements(Element* to, Register x, int count) {
         _mm256_mask_storeu_epi16(to, V::lanes_below(count), (__m256i)_mm512_cvtneps_pbh(x));

@@ -17,6 +17,9 @@ struct Avx2 {
     static Register add(Register a, Register b) { return _mm256_add_ps(a, b); }
     static Register sub(Register a, Register b) { return _mm256_sub_ps(a, b); }
     static Register mul(Register a, Register b) { return _mm256_mul_ps(a, b); }
+    static Register div(Register a, Register b) { return _mm256_div_ps(a, b); }
+    static Register min(Register a, Register b) { return _mm256_min_ps(a, b); }
+    static Register absolute(Register x) { return _mm256_andnot_ps(all(-0.0f), x); }
     static Register max(Register a, Register b) { return _mm256_max_ps(a, b); }
     static Register fma(Register a, Register b, Register c) { return _mm256_fmadd_ps(a, b, c); }
 

@@ -17,6 +17,9 @@ struct Avx512 {
     static Register add(Register a, Register b) { return _mm512_add_ps(a, b); }
     static Register sub(Register a, Register b) { return _mm512_sub_ps(a, b); }
     static Register mul(Register a, Register b) { return _mm512_mul_ps(a, b); }
+    static Register div(Register a, Register b) { return _mm512_div_ps(a, b); }
+    static Register min(Register a, Register b) { return _mm512_min_ps(a, b); }
+    static Register absolute(Register x) { return _mm512_abs_ps(x); }
     static Register max(Register a, Register b) { return _mm512_max_ps(a, b); }
     static Register fma(Register a, Register b, Register c) { return _mm512_fmadd_ps(a, b, c); }
     static float largest(Register x) { return _mm512_reduce_max_ps(x); }

@@ -3,11 +3,12 @@
 import hashlib
 from pathlib import Path
 
+from diffusion.files.stamp import FileStamp
+
 
 def file_stamp(path: Path) -> str:
-    """A large file's identity without reading it: path, size and modification time."""
-    stat = path.stat()
-    return f"{path}:{stat.st_size}:{stat.st_mtime_ns}"
+    """A large file's identity without reading it: its path, and what changes when it is written to or replaced."""
+    return f"{path}: {FileStamp.of(path)}"
 
 
 def folder_stamp(path: Path) -> str:

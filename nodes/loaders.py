@@ -3,13 +3,17 @@
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
+from diffusion.approximations.tiny_vae import is_tiny_vae, load_tiny_vae
 from diffusion.checkpoints.checkpoint import load_checkpoint, load_diffusers, load_vae
+from diffusion.files.weight_files import read_weights
 from diffusion.lora.apply import apply_lora
 from diffusion.lora.read import read_lora
+from diffusion.lora.scale import BESIDE
 from diffusion.model import Clip, Model, Vae
 from diffusion.runtime import Runtime
 from graph import QUIET, Context, File, Range, node
 from nodes.fingerprints import file_stamp, folder_stamp
+from nodes.tiny_vaes import VaeFile, tiny_vae_files
 
 LoraStrength = Annotated[float, Range(-100, 100, step=0.01)]
 
@@ -81,24 +85,36 @@ def diffusers_loader(
 
 
 def _vae_stamp(*, vae_name: str, ctx: Context = QUIET) -> str:
-    return file_stamp(ctx.folders.find("vae", vae_name))
+    halves = tiny_vae_files(ctx.folders, vae_name)
+    return "\n".join(map(file_stamp, halves or [ctx.folders.find("vae", vae_name)]))
 
 
 @node("VAELoader", title="Load VAE", category="loaders", fingerprint=_vae_stamp)
-def vae_loader(*, vae_name: Annotated[str, File("vae")], ctx: Context = QUIET) -> Vae:
-    """Read an autoencoder on its own, in the original or the diffusers key layout.
+def vae_loader(*, vae_name: Annotated[str, VaeFile("vae")], ctx: Context = QUIET) -> Vae:
+    """Read an autoencoder on its own, in the original or the diffusers key layout; or a tiny one (TAESD).
+
+    A tiny one is a fraction of the size and time, and loses some of the picture. Its two files are in a vae_approx
+    folder, NAME_decoder.safetensors and NAME_encoder.safetensors (which may be missing where nothing is encoded), and
+    NAME is its name here: `taesd` is the one for Stable Diffusion 1.x.
 
     Inputs:
-        vae_name: The file, relative to a vae folder.
+        vae_name: The file, relative to a vae folder, or the name of a tiny one.
 
     Outputs:
         VAE: The autoencoder between pictures and latents.
     """
-    return load_vae(ctx.folders.find("vae", vae_name), ctx.service(Runtime, Runtime))
+    runtime = ctx.service(Runtime, Runtime)
+    if halves := tiny_vae_files(ctx.folders, vae_name):
+        return load_tiny_vae(halves, runtime)
+    path = ctx.folders.find("vae", vae_name)
+    return (
+        load_tiny_vae([path], runtime) if is_tiny_vae(read_weights(path).tensors) else load_vae(path, runtime)
+    )
 
 
 def _lora_stamp(*, lora_name: str, ctx: Context = QUIET) -> str:
-    return file_stamp(ctx.folders.find("loras", lora_name))
+    path = _lora_path(lora_name, ctx)
+    return "\n".join(file_stamp(file) for file in (path, path.with_name(BESIDE)) if file.exists())
 
 
 def _lora_path(lora_name: str, ctx: Context) -> Path:

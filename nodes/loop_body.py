@@ -11,8 +11,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-import networkx as nx
-
 from graph import Expansion, Lazy, Link, Node, Workflow
 
 _STARTS = frozenset({"ForLoopStart", "WhileLoopStart"})
@@ -107,6 +105,9 @@ def _end_of(workflow: Workflow, start: str) -> str:
 
 def _body(workflow: Workflow, rounds: Mapping[str, Loop], end: str) -> frozenset[str]:
     """The nodes that depend on the start of a running loop, as far as the end depends on them."""
+    # Slow to import, and only loops need it here.
+    import networkx as nx
+
     graph = workflow.to_graph()
     graph.remove_edges_from([*graph.in_edges(rounds)])
     dependent = {name for start in rounds for name in nx.descendants(graph, start)}

@@ -2,8 +2,6 @@
 
 from typing import Annotated
 
-import torch
-
 from diffusion.runtime import Runtime
 from diffusion.types import Image
 from diffusion.upscaling import UpscaleModel, enlarge, load_upscaler
@@ -14,7 +12,6 @@ from nodes.fingerprints import file_stamp
 
 Upscaler = Annotated[UpscaleModel, Socket("UPSCALE_MODEL")]
 _TILE = 512
-_SMALLEST_TILE = 128
 _OVERLAP = 32
 
 
@@ -43,6 +40,8 @@ def upscale_model_loader(
 def image_upscale_with_model(*, upscale_model: Upscaler, image: Image, ctx: Context = QUIET) -> Image:
     """Enlarge pictures with an upscale model, in tiles of 512 pixels that pass into each other over 32.
 
+    The tiles are smaller when memory is short.
+
     Inputs:
         upscale_model: The model.
         image: The pictures, [B, H, W, C], with as many channels as the model was trained for, mostly 3.
@@ -58,19 +57,12 @@ def image_upscale_with_model(*, upscale_model: Upscaler, image: Image, ctx: Cont
             "Take an alpha channel off with SplitImageWithAlpha, or use another model."
         )
     check_size(width * scale, height * scale, batch, "Scale the picture down with ImageScaleBy first.")
-    tile = _TILE
-    while True:
-        try:
-            larger = enlarge_by_tiles(
-                image,
-                lambda piece: enlarge(upscale_model, piece),
-                scale,
-                tile=tile,
-                overlap=_OVERLAP,
-                on_tile=ctx.progress,
-            )
-            return Image(larger.clamp_(0, 1))
-        except torch.OutOfMemoryError:
-            if tile <= _SMALLEST_TILE:
-                raise
-            tile //= 2
+    larger = enlarge_by_tiles(
+        image,
+        lambda piece: enlarge(upscale_model, piece),
+        scale,
+        tile=_TILE,
+        overlap=_OVERLAP,
+        on_tile=ctx.progress,
+    )
+    return Image(larger.clamp_(0, 1))

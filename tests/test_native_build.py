@@ -56,7 +56,7 @@ class _App:
 
 def _hook_instance(hook: ModuleType, root: Path, target: str = "wheel") -> tuple[object, _App]:
     app = _App()
-    return hook.NativeAttention(str(root), {}, None, None, str(root), target, app), app
+    return hook.NativeKernels(str(root), {}, None, None, str(root), target, app), app
 
 
 @pytest.mark.slow
@@ -65,7 +65,7 @@ def test_the_systems_compiler_builds_every_form(hook: ModuleType, source_tree: P
     build_data: dict[str, object] = {"artifacts": []}
     instance.initialize("standard", build_data)  # type: ignore[attr-defined]
     possible = hook.supported() and hook.compiler() is not None
-    assert build_data["artifacts"] == (["diffusion/networks/native/_attention.so"] if possible else [])
+    assert build_data["artifacts"] == (["diffusion/networks/native/_kernels.so"] if possible else [])
     assert bool(app.warnings) != possible
     if possible:
         library = ctypes.CDLL(str(source_tree / hook.LIBRARY))

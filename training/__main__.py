@@ -13,6 +13,8 @@ from training.loop import Logbook
 from training.lora import PLAN, LoraRecipe, make_lora
 from training.pipeline import Job, make_checkpoint
 from training.recipe import CONTINUED, EXPECTED_HOURS, STANDARD
+from training.taesd import PLAN as TAESD_PLAN
+from training.taesd import TaesdRecipe, make_taesd
 
 CHECKPOINT = Path("models/checkpoints/weft-tiny.safetensors")
 
@@ -54,6 +56,17 @@ def _parser() -> argparse.ArgumentParser:
     lora.add_argument("--out", type=Path, help="default: models/loras/weft-tiny-STYLE.safetensors")
     lora.add_argument("--steps", type=int, default=PLAN.steps)
     _add_common(lora)
+    taesd = commands.add_parser("taesd", help="a tiny autoencoder for the tiny checkpoint's latents")
+    taesd.set_defaults(run=_taesd)
+    taesd.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
+    taesd.add_argument(
+        "--out",
+        type=Path,
+        default=Path("models/vae_approx/weft-tiny-taesd"),
+        help="the two files' common start",
+    )
+    taesd.add_argument("--steps", type=int, default=TAESD_PLAN.steps)
+    _add_common(taesd)
     return parser
 
 
@@ -86,6 +99,12 @@ def _lora(arguments: argparse.Namespace) -> None:
     out = arguments.out or Path(f"models/loras/weft-tiny-{arguments.style}.safetensors")
     logbook = Logbook(arguments.work, threads=arguments.threads)
     make_lora(arguments.style, arguments.checkpoint, out, recipe=recipe, seed=arguments.seed, logbook=logbook)
+
+
+def _taesd(arguments: argparse.Namespace) -> None:
+    recipe = TaesdRecipe(plan=replace(TAESD_PLAN, steps=arguments.steps))
+    logbook = Logbook(arguments.work, threads=arguments.threads)
+    make_taesd(arguments.checkpoint, arguments.out, recipe=recipe, seed=arguments.seed, logbook=logbook)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from diffusion.files.mapped_file import CheckpointError
+from diffusion.networks.blueprint import blueprint
 from diffusion.types import Weights
 
 UNET_PREFIX = "model.diffusion_model."
@@ -118,8 +119,7 @@ def conformed(
     CheckpointError that names missing, extra and misshapen keys.
     """
     try:
-        with torch.device("meta"):
-            expected = network().state_dict()
+        expected = blueprint(network).state_dict()
     except ValueError as error:
         raise CheckpointError(path, f"its {part} cannot be built ({error})", _remedy(family)) from error
     fitted = {key: _fitted(weights[key], tensor.shape) for key, tensor in expected.items() if key in weights}

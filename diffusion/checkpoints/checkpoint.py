@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from diffusion.checkpoints.canonical import (
@@ -15,7 +16,7 @@ from diffusion.checkpoints.canonical import (
 from diffusion.checkpoints.diffusers_folder import load_diffusers
 from diffusion.checkpoints.diffusers_layout import is_diffusers_vae, vae_from_diffusers
 from diffusion.checkpoints.facts import facts_from_metadata
-from diffusion.checkpoints.parts import Checkpoint, absent_clip, absent_vae, clip_of, model_of, vae_of
+from diffusion.checkpoints.parts import Checkpoint, Origin, absent_clip, absent_vae, clip_of, model_of, vae_of
 from diffusion.files.lookalikes import check_is_checkpoint, check_is_vae
 from diffusion.files.mapped_file import CheckpointError
 from diffusion.files.weight_files import read_weights
@@ -38,14 +39,13 @@ def load_checkpoint(path: Path, runtime: Runtime, *, ema: bool = False) -> Check
     facts = facts_from_metadata(path, file.metadata)
     parts = split(path, file.tensors)
     unet = averaged(path, parts.unet, parts.ema) if ema else parts.unet
+    from_unet, from_text, from_vae = (
+        Origin(path, (file.mapped,), prefix) for prefix in (UNET_PREFIX, TEXT_PREFIX, VAE_PREFIX)
+    )
     return Checkpoint(
-        model_of(path, unet, facts, runtime, prefix=UNET_PREFIX),
-        clip_of(path, parts.text, facts, runtime, prefix=TEXT_PREFIX)
-        if parts.text
-        else absent_clip(path, runtime),
-        vae_of(path, parts.vae, facts, runtime, prefix=VAE_PREFIX)
-        if parts.vae
-        else absent_vae(path, runtime),
+        model_of(replace(from_unet, ema=ema), unet, facts, runtime),
+        clip_of(from_text, parts.text, facts, runtime) if parts.text else absent_clip(path, runtime),
+        vae_of(from_vae, parts.vae, facts, runtime) if parts.vae else absent_vae(path, runtime),
     )
 
 
@@ -65,4 +65,4 @@ def load_vae(path: Path, runtime: Runtime) -> Vae:
     weights = canonical_vae(inside or file.tensors)
     if is_diffusers_vae(weights):
         weights = vae_from_diffusers(weights)
-    return vae_of(path, weights, facts_from_metadata(path, file.metadata), runtime)
+    return vae_of(Origin(path, (file.mapped,)), weights, facts_from_metadata(path, file.metadata), runtime)

@@ -20,9 +20,10 @@ from diffusion.checkpoints.component_config import (
 )
 from diffusion.checkpoints.diffusers_layout import is_diffusers_vae, unet_from_diffusers, vae_from_diffusers
 from diffusion.checkpoints.facts import Facts
-from diffusion.checkpoints.parts import Checkpoint, absent_clip, absent_vae, clip_of, model_of, vae_of
+from diffusion.checkpoints.parts import Checkpoint, Origin, absent_clip, absent_vae, clip_of, model_of, vae_of
+from diffusion.config import VAEConfig
 from diffusion.files.lookalikes import check_is_unet
-from diffusion.files.mapped_file import CheckpointError
+from diffusion.files.mapped_file import CheckpointError, MappedFile
 from diffusion.files.weight_files import WeightFile, read_weights
 from diffusion.model import Clip, Model, Vae
 from diffusion.runtime import Runtime
@@ -96,9 +97,9 @@ def _check_pipeline(folder: Path) -> None:
 
 
 def _model(folder: Path, facts: Facts, runtime: Runtime, config: dict[str, object]) -> Model:
-    weights = _component(folder, "diffusion_pytorch_model")
+    weights, files = _component(folder, "diffusion_pytorch_model")
     check_is_unet(folder, weights)
-    model = model_of(folder, unet_from_diffusers(weights), facts, runtime)
+    model = model_of(Origin(folder, files), unet_from_diffusers(weights), facts, runtime)
     check_sizes(
         folder / "config.json",
         config,
@@ -112,10 +113,11 @@ def _model(folder: Path, facts: Facts, runtime: Runtime, config: dict[str, objec
 
 
 def _vae(folder: Path, facts: Facts, runtime: Runtime, config: dict[str, object]) -> Vae:
-    weights = _component(folder, "diffusion_pytorch_model")
-    vae = vae_of(
-        folder, vae_from_diffusers(weights) if is_diffusers_vae(weights) else weights, facts, runtime
-    )
+    weights, files = _component(folder, "diffusion_pytorch_model")
+    if is_diffusers_vae(weights):
+        weights = vae_from_diffusers(weights)
+    vae = vae_of(Origin(folder, files), weights, facts, runtime)
+    assert isinstance(vae.config, VAEConfig)
     check_sizes(
         folder / "config.json",
         config,
@@ -127,8 +129,9 @@ def _vae(folder: Path, facts: Facts, runtime: Runtime, config: dict[str, object]
 
 
 def _clip(folder: Path, facts: Facts, runtime: Runtime, config: dict[str, object]) -> Clip:
-    weights = _component(folder, "model", "pytorch_model")
-    clip = clip_of(folder, weights, facts, runtime, tokenizer=_tokenizer(folder.parent / "tokenizer"))
+    weights, files = _component(folder, "model", "pytorch_model")
+    tokenizer = _tokenizer(folder.parent / "tokenizer")
+    clip = clip_of(Origin(folder, files), weights, facts, runtime, tokenizer=tokenizer)
     check_sizes(
         folder / "config.json",
         config,
@@ -152,6 +155,9 @@ def _tokenizer(folder: Path) -> Tokenizer | None:
         ) from error
 
 
+_Files = tuple[MappedFile, ...]
+
+
 @dataclass(frozen=True)
 class _Choice:
     """A weight file, or the index of one in shards."""
@@ -160,8 +166,8 @@ class _Choice:
     sharded: bool
 
 
-def _component(folder: Path, *stems: str) -> Weights:
-    """A network's tensors by the names in its files."""
+def _component(folder: Path, *stems: str) -> tuple[Weights, _Files]:
+    """A network's tensors by the names in its files, and those files."""
     choice = next((choice for choice in _candidates(folder, stems) if choice.path.exists()), None)
     if choice is None:
         found = sorted(path.name for path in folder.iterdir())
@@ -170,7 +176,10 @@ def _component(folder: Path, *stems: str) -> Weights:
             f"it has no weights under a name such as {stems[0]}.safetensors; it holds {', '.join(found) or 'nothing'}",
             "Fetch the whole model folder, with its large files.",
         )
-    return _shards(choice.path) if choice.sharded else read_weights(choice.path).tensors
+    if choice.sharded:
+        return _shards(choice.path)
+    file = read_weights(choice.path)
+    return file.tensors, (file.mapped,)
 
 
 def _candidates(folder: Path, stems: tuple[str, ...]) -> list[_Choice]:
@@ -187,14 +196,16 @@ def _candidates(folder: Path, stems: tuple[str, ...]) -> list[_Choice]:
     ]
 
 
-def _shards(index: Path) -> Weights:
+def _shards(index: Path) -> tuple[Weights, _Files]:
     """The tensors of every file that an index names, each taken from where the index says."""
     places = read_json(index).get("weight_map")
     if not isinstance(places, dict) or not all(_is_plain_name(name) for name in places.values()):
         raise CheckpointError(
             index, "it does not say which tensor is in which file beside it", "Fetch the model folder again."
         )
-    files: dict[str, WeightFile] = {name: read_weights(index.parent / name) for name in set(places.values())}
+    files: dict[str, WeightFile] = {
+        name: read_weights(index.parent / name) for name in sorted(set(places.values()))
+    }
     lost = [key for key, name in places.items() if key not in files[name].tensors]
     if lost:
         raise CheckpointError(
@@ -203,7 +214,7 @@ def _shards(index: Path) -> Weights:
             "Fetch the model folder again.",
         )
     tensors: dict[str, Tensor] = {key: files[name].tensors[key] for key, name in places.items()}
-    return MappingProxyType(tensors)
+    return MappingProxyType(tensors), tuple(file.mapped for file in files.values())
 
 
 def _is_plain_name(name: object) -> bool:

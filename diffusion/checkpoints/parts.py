@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, NamedTuple, NoReturn
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from diffusion.checkpoints.canonical import canonical_text, canonical_vae, conformed
 from diffusion.checkpoints.detect import text_config, unet_config, vae_config
 from diffusion.checkpoints.facts import Facts
 from diffusion.config import SD15_TEXT, SD15_VAE
-from diffusion.files.mapped_file import CheckpointError
+from diffusion.files.mapped_file import CheckpointError, MappedFile
 from diffusion.model import Clip, Model, Vae
 from diffusion.networks.unet import UNet
 from diffusion.networks.vae import Autoencoder
@@ -68,33 +68,51 @@ def absent_vae(path: Path, runtime: Runtime) -> Vae:
     return Vae(AbsentWeights(path, "VAE", "Load one with the VAELoader node instead."), SD15_VAE, runtime)
 
 
-def model_of(path: Path, weights: Weights, facts: Facts, runtime: Runtime, *, prefix: str = "") -> Model:
-    """The Model of canonical UNet weights, checked. prefix: of the file's own keys, for messages."""
-    config = unet_config(path, weights, facts, prefix=prefix)
-    return Model(conformed(path, "UNet", weights, lambda: UNet(config), prefix=prefix), config, runtime)
+@dataclass(frozen=True)
+class Origin:
+    """Where weights come from. path: what messages name, a file or a folder. files: what the tensors are views of.
+
+    prefix: of the file's own keys, for messages. ema: whether they are those averaged over training.
+    """
+
+    path: Path
+    files: tuple[MappedFile, ...]
+    prefix: str = ""
+    ema: bool = False
+
+    def checked(
+        self, part: str, weights: Weights, network: Callable[[], nn.Module], runtime: Runtime
+    ) -> Weights:
+        """`weights` if they are just those of `network`, the same object as long as one of them is in use."""
+        return runtime.loaded.weights(
+            (part, self.ema),
+            self.files,
+            lambda: conformed(self.path, part, weights, network, prefix=self.prefix),
+        )
 
 
-def vae_of(path: Path, weights: Weights, facts: Facts, runtime: Runtime, *, prefix: str = "") -> Vae:
-    """The Vae of an autoencoder's weights with original keys, checked. prefix: of the file's own keys, for messages."""
+def model_of(origin: Origin, weights: Weights, facts: Facts, runtime: Runtime) -> Model:
+    """The Model of canonical UNet weights, checked."""
+    config = unet_config(origin.path, weights, facts, prefix=origin.prefix)
+    return Model(origin.checked("UNet", weights, lambda: UNet(config), runtime), config, runtime)
+
+
+def vae_of(origin: Origin, weights: Weights, facts: Facts, runtime: Runtime) -> Vae:
+    """The Vae of an autoencoder's weights with original keys, checked."""
     weights = canonical_vae(weights)
-    config = vae_config(path, weights, facts, prefix=prefix)
-    return Vae(conformed(path, "VAE", weights, lambda: Autoencoder(config), prefix=prefix), config, runtime)
+    config = vae_config(origin.path, weights, facts, prefix=origin.prefix)
+    return Vae(origin.checked("VAE", weights, lambda: Autoencoder(config), runtime), config, runtime)
 
 
 def clip_of(
-    path: Path,
-    weights: Weights,
-    facts: Facts,
-    runtime: Runtime,
-    *,
-    prefix: str = "",
-    tokenizer: Tokenizer | None = None,
+    origin: Origin, weights: Weights, facts: Facts, runtime: Runtime, *, tokenizer: Tokenizer | None = None
 ) -> Clip:
     """The Clip of a text encoder's weights, checked. tokenizer: None means the one the facts describe, or CLIP's."""
+    path = origin.path
     weights = canonical_text(weights)
-    config = text_config(path, weights, facts, prefix=prefix)
-    weights = conformed(path, "text encoder", weights, lambda: TextEncoder(config), prefix=prefix)
-    tokenizer = tokenizer or _tokenizer(path, facts)
+    config = text_config(path, weights, facts, prefix=origin.prefix)
+    weights = origin.checked("text encoder", weights, lambda: TextEncoder(config), runtime)
+    tokenizer = tokenizer or runtime.loaded.get(("tokenizer", facts.merges), lambda: _tokenizer(path, facts))
     if tokenizer.size > config.vocab_size:
         raise CheckpointError(
             path,

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 import mmap
+import os
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
+
+from diffusion.files.stamp import FileStamp
 
 
 class CheckpointError(ValueError):
@@ -22,26 +26,55 @@ class CheckpointError(ValueError):
         self.remedy = remedy
 
 
+class FileChanged(CheckpointError):
+    """A weight file that was written to while it was in use."""
+
+
 FETCH_AGAIN = "Fetch the file again, and compare its size with the one its source gives."
+
+
+_RUN_AGAIN = (
+    "Run again once nothing writes to it. A file in use is safely replaced by renaming another over it."
+)
 
 
 @dataclass(frozen=True, eq=False)
 class MappedFile:
-    """A file's bytes, mapped copy-on-write: nothing written to a tensor ever reaches the file."""
+    """A file's bytes, mapped copy-on-write: nothing written to a tensor ever reaches the file.
+
+    A file that is renamed over or deleted stays as it is for whoever has it mapped, one that is written to does not.
+    descriptor: of the open file, closed when the mapping is let go of. stamp: as it was when it was opened.
+    """
 
     path: Path
     data: mmap.mmap
+    descriptor: int
+    stamp: FileStamp
 
     @classmethod
     def open(cls, path: Path) -> MappedFile:
         """Map `path`, a file that is not empty. Raises CheckpointError when it cannot be opened."""
         try:
             with path.open("rb") as file:
-                return cls(path, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
+                data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+                descriptor = os.dup(file.fileno())
         except (OSError, ValueError) as error:
             raise CheckpointError(
                 path, f"cannot be opened ({error})", "Check the file's permissions."
             ) from error
+        mapped = cls(path, data, descriptor, FileStamp.of(descriptor))
+        weakref.finalize(mapped, os.close, descriptor)
+        return mapped
+
+    def check(self) -> None:
+        """Raise FileChanged if the file was written to since it was opened.
+
+        It goes unnoticed when a program writes in place, keeps the size, and puts back the time.
+        """
+        now = FileStamp.of(self.descriptor)
+        if now != self.stamp:
+            sizes = f" (it had {self.size} bytes, now {now.size})" if now.size != self.size else ""
+            raise FileChanged(self.path, f"the file changed while it was in use{sizes}", _RUN_AGAIN)
 
     @property
     def size(self) -> int:

@@ -16,11 +16,15 @@ from diffusion.files.torch_file import read_torch_legacy, read_torch_zip
 
 @dataclass(frozen=True, eq=False)
 class WeightFile:
-    """A file's tensors by the names they have there, views of its mapping, and its header's texts."""
+    """A file's tensors by the names they have there, views of its mapping, and its header's texts.
+
+    The tensors are to be read through InFiles, which notices when the file is written to.
+    """
 
     path: Path
     tensors: Mapping[str, Tensor]
     metadata: Mapping[str, str]
+    mapped: MappedFile
 
 
 class _Kind(Enum):
@@ -69,7 +73,7 @@ def read_weights(path: Path) -> WeightFile:
         raise CheckpointError(
             path, f"it is {kind.value} without any tensors", "Check what was saved into it."
         )
-    return WeightFile(path, MappingProxyType(tensors), MappingProxyType(metadata))
+    return WeightFile(path, MappingProxyType(tensors), MappingProxyType(metadata), file)
 
 
 def _check_is_file(path: Path) -> None:

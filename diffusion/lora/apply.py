@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping
 
 from diffusion.checkpoints.diffusers_names import unet_modules
+from diffusion.files.in_files import InFiles
 from diffusion.lora.about import made_for
 from diffusion.lora.keys import flattened
 from diffusion.lora.patch import LoraPatch, LowRank
@@ -31,10 +32,10 @@ def apply_lora(
     missing: list[str] = []
     if model is not None and strength_model and lora.unet:
         factors = _targeted(lora, lora.unet, model.weights, _unet_targets(model), missing)
-        model = model.patched(LoraPatch(factors, strength_model))
+        model = model.patched(LoraPatch(InFiles(factors, (lora.file,)), strength_model, lora.source))
     if clip is not None and strength_clip and lora.text:
         factors = _targeted(lora, lora.text, clip.weights, _text_targets(clip), missing)
-        clip = clip.patched(LoraPatch(factors, strength_clip))
+        clip = clip.patched(LoraPatch(InFiles(factors, (lora.file,)), strength_clip, lora.source))
     unused = [*missing, *lora.unmatched]
     if unused:
         _LOG.warning(

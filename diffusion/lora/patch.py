@@ -1,6 +1,6 @@
 """The mathematics of LoRA: low-rank factors, and the weight patch that adds their product to a network's weights."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -47,15 +47,24 @@ class LowRank:
 
 @dataclass(frozen=True, eq=False)
 class LoraPatch:
-    """A LoRA upon one network: a WeightPatch. factors: by the canonical key of the weight they change."""
+    """A LoRA upon one network: a WeightPatch. factors: by the canonical key of the weight they change.
+
+    source: what stands for the file that they came from.
+    """
 
     factors: Mapping[str, LowRank]
     strength: float
+    source: Hashable
 
     @cached_property
     def keys(self) -> frozenset[str]:
         """The canonical keys it changes."""
         return frozenset(self.factors)
+
+    @property
+    def identity(self) -> Hashable:
+        """Of two nodes that load the same file at the same strength, the same."""
+        return (self.source, self.strength)
 
     def apply(self, key: str, weight: Tensor) -> Tensor:
         """The changed weight, float32; `weight` is not written to."""

@@ -1,13 +1,13 @@
 """Reads LoRA files: tensors stay in the file until they are needed, sorted by the module they change."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch import Tensor
 
 from diffusion.files.lookalikes import seems_to_be
-from diffusion.files.mapped_file import FETCH_AGAIN, CheckpointError
+from diffusion.files.mapped_file import FETCH_AGAIN, CheckpointError, MappedFile
 from diffusion.files.weight_files import read_weights
 from diffusion.lora.about import made_for
 from diffusion.lora.factors import ModuleTensors, low_rank
@@ -24,10 +24,13 @@ class LoraError(CheckpointError):
 class Lora:
     """A LoRA file read: what it changes in the UNet and in the text encoder, by the module's flattened name.
 
+    file: what its tensors are views of. source: equal for two readings of the same unchanged file.
     unmatched: keys of the file that belong to neither, such as a second text encoder's.
     """
 
     path: Path
+    file: MappedFile
+    source: Hashable
     unet: Mapping[str, LowRank] = field(default_factory=dict)
     text: Mapping[str, LowRank] = field(default_factory=dict)
     unmatched: tuple[str, ...] = ()
@@ -53,7 +56,9 @@ def read_lora(path: Path) -> Lora:
             parts[part][flat] = low_rank(module, settings.get(part, AdapterSettings()))
     except ValueError as error:
         raise LoraError(path, str(error), FETCH_AGAIN) from error
-    return Lora(path, parts["unet"], parts["text"], unmatched)
+    # The scales may come from a file beside this one.
+    scales = tuple(factors.scale for part in parts.values() for factors in part.values())
+    return Lora(path, file.mapped, (file.mapped.stamp, scales), parts["unet"], parts["text"], unmatched)
 
 
 def examples(names: Collection[str], most: int = 3) -> str:

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from diffusion.networks import packing
+from diffusion.networks.native_passes import passes_for
 
 
 class Conv2d(nn.Conv2d):
@@ -12,12 +13,18 @@ class Conv2d(nn.Conv2d):
 
     packed: Tensor | None = None
     channels_last: bool = False
+    streams: bool = False
 
     def pack(self) -> None:
         """Trade the weight for its packed form, where that is faster; and compute channels-last from now on."""
         self.channels_last = True
         if self.packed is None and self.padding_mode == "zeros" and packing.packs(self.weight):
-            self.packed = packing.packed_convolution(self.weight, **self._settings)
+            self.streams = packing.streams(self.weight) and self._keeps_size
+            self.packed = (
+                packing.packed_neighbourhoods(self.weight)
+                if self.streams
+                else packing.packed_convolution(self.weight, **self._settings)
+            )
             self.register_parameter("weight", None)
 
     def forward(self, input: Tensor) -> Tensor:
@@ -25,7 +32,19 @@ class Conv2d(nn.Conv2d):
             input = input.contiguous(memory_format=torch.channels_last)
         if self.packed is None:
             return super().forward(input)
+        if self.streams:
+            return packing.convolve_neighbourhoods(input, self.packed, self.bias, 3)
         return packing.convolve(input, self.packed, self.bias, **self._settings)
+
+    @property
+    def _keeps_size(self) -> bool:
+        """Whether it is an ordinary 3x3 convolution, which leaves the picture's size as it is."""
+        return self.kernel_size == (3, 3) and self._settings == {
+            "padding": (1, 1),
+            "stride": (1, 1),
+            "dilation": (1, 1),
+            "groups": 1,
+        }
 
     @property
     def _settings(self) -> packing.Settings:
@@ -55,77 +74,47 @@ class Linear(nn.Linear):
         return packing.multiply(input, self.packed, self.bias)
 
 
-class NormSiLU(nn.GroupNorm):
-    """Group norm and then SiLU, what stands before nearly every convolution. [B, C, h, w] in and out."""
+class GroupNorm(nn.GroupNorm):
+    """Group norm, [B, C, h, w] in and out, in one pass over the picture with what stands beside it."""
+
+    silu = False
+
+    def forward(self, input: Tensor, shift: Tensor | None = None) -> Tensor:
+        """shift: [B or 1, C], added to every pixel beforehand."""
+        passes = passes_for(input, shift, self.weight, self.bias)
+        if passes and input.is_contiguous(memory_format=torch.channels_last):
+            return passes.group_norm(
+                input, shift, self.weight, self.bias, groups=self.num_groups, eps=self.eps, silu=self.silu
+            )
+        normed = super().forward(input if shift is None else input + shift[:, :, None, None])
+        return F.silu(normed) if self.silu else normed
+
+
+class NormSiLU(GroupNorm):
+    """Group norm and then SiLU, what stands before nearly every convolution."""
+
+    silu = True
+
+
+class LayerNorm(nn.LayerNorm):
+    """Layer norm of tokens [..., C]."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.silu(super().forward(input))
+        return self.of_sum(input, None)[1]
+
+    def of_sum(self, x: Tensor, added: Tensor | None) -> tuple[Tensor, Tensor]:
+        """(x + added, its norm), each [..., C]; without `added`, of x."""
+        passes = passes_for(x, added, self.weight, self.bias)
+        if passes and x.is_contiguous() and (added is None or added.is_contiguous()):
+            return passes.layer_norm(x, added, self.weight, self.bias, self.eps)
+        total = x if added is None else x + added
+        return total, super().forward(total)
 
 
-class EnlargingConv2d(Conv2d):
-    """A 3x3 convolution of a picture enlarged by nearest neighbours.
-
-    Once packed, a doubling is four 2x2 convolutions on the small picture, one for each phase of the large one: its rows
-    and columns come in equal pairs, so the kernel's taps on a pair are summed beforehand. The same numbers, up to
-    rounding, for 16 multiplications in place of 36.
-    """
-
-    phases: Tensor | None = None
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, channels, 3, padding=1)
-
-    def pack(self) -> None:
-        """Sum the taps, where packing is faster; the packed convolution itself serves sizes that are no doubling."""
-        if self.packed is None and packing.packs(self.weight):
-            self.phases = packing.packed_convolution(_phase_kernels(self.weight), **_PHASE_SETTINGS)
-        super().pack()
-
-    def enlarge(self, x: Tensor, size: tuple[int, int]) -> Tensor:
-        """[B, C, h, w] to [B, C, *size]."""
-        if self.phases is not None and size == (2 * x.shape[-2], 2 * x.shape[-1]):
-            return self._by_phases(x.contiguous(memory_format=torch.channels_last), self.phases)
-        return self(F.interpolate(x, size, mode="nearest"))
-
-    def _by_phases(self, x: Tensor, phases: Tensor) -> Tensor:
-        batch, channels, height, width = x.shape
-        bias = None if self.bias is None else self.bias.repeat(4)
-        parts = packing.convolve(x, phases, bias, **_PHASE_SETTINGS).chunk(4, dim=1)  # [B, C, h+1, w+1] each
-        result = torch.empty(
-            (batch, channels, 2 * height, 2 * width), dtype=x.dtype, memory_format=torch.channels_last
-        )
-        for part, (row, column) in zip(parts, _PHASES, strict=True):
-            result[:, :, row::2, column::2] = part[:, :, row : row + height, column : column + width]
-        return result
-
-
-class Upsample(nn.Module):
-    """Nearest-neighbour enlargement and then a 3x3 convolution."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv = EnlargingConv2d(channels)
-
-    def forward(self, x: Tensor, size: tuple[int, int] | None = None) -> Tensor:
-        """[B, C, h, w] to [B, C, 2h, 2w], or to `size` (height, width): 2h or 2h-1, 2w or 2w-1."""
-        return self.conv.enlarge(x, size or (2 * x.shape[-2], 2 * x.shape[-1]))
-
-
-_PHASES = ((0, 0), (0, 1), (1, 0), (1, 1))
-_PHASE_SETTINGS: packing.Settings = {"padding": (1, 1), "stride": (1, 1), "dilation": (1, 1), "groups": 1}
-
-
-def _phase_kernels(weight: Tensor) -> Tensor:
-    """The 3x3 kernels [O, I, 3, 3] as 2x2 kernels for each phase, [4 * O, I, 2, 2]."""
-    taps = weight.float()
-    # By rows: an even row sees the one above once and its own pair twice; an odd row the other way round.
-    rows = (
-        torch.stack([taps[:, :, 0], taps[:, :, 1] + taps[:, :, 2]], dim=2),
-        torch.stack([taps[:, :, 0] + taps[:, :, 1], taps[:, :, 2]], dim=2),
-    )
-    kernels = []
-    for row, column in _PHASES:
-        left, middle, right = rows[row].unbind(dim=3)
-        pair = (left, middle + right) if column == 0 else (left + middle, right)
-        kernels.append(torch.stack(pair, dim=3))
-    return torch.cat(kernels).to(weight.dtype)
+def geglu(projected: Tensor) -> Tensor:
+    """[..., 2 * hidden] to [..., hidden]: one half gated by GELU of the other (Shazeer 2020)."""
+    passes = passes_for(projected)
+    if passes and projected.is_contiguous():
+        return passes.geglu(projected)
+    value, gate = projected.chunk(2, dim=-1)
+    return value * F.gelu(gate)

@@ -6,7 +6,6 @@ PyTorch's own attention in place, and the log says once which it is.
 
 import ctypes
 import logging
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -16,9 +15,9 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-logger = logging.getLogger(__name__)
+from diffusion.networks.native_library import LIBRARY, Library, native_allowed, open_library
 
-LIBRARY = Path(__file__).parent / "native" / "_attention.so"
+logger = logging.getLogger(__name__)
 
 # The fastest first. A processor's own form or none: PyTorch's attention beats the forms of lesser processors.
 FORMS: Mapping[torch.dtype, tuple[str, ...]] = MappingProxyType(
@@ -112,7 +111,7 @@ def available(dtype: torch.dtype) -> bool:
 @cache
 def best_kernels() -> Mapping[torch.dtype, Kernel]:
     """The kernel for each dtype, or none at all; logs the choice."""
-    if os.environ.get("WEFT_NATIVE", "1") == "0":
+    if not native_allowed():
         logger.info("Attention on the CPU: PyTorch's own (WEFT_NATIVE=0)")
         return {}
     kernels = load_kernels(LIBRARY)
@@ -130,30 +129,19 @@ def load_kernels(path: Path) -> dict[str, Kernel | None]:
 
     Empty if the library cannot be loaded.
     """
-    if not path.exists():
-        logger.info("The native attention kernels were not built (%s is missing)", path)
+    library = open_library(path)
+    if library is None:
         return {}
-    try:
-        library = ctypes.CDLL(str(path))
-        # Through PyTorch's library, the OpenMP that it is linked to: a second pool of threads would compete with
-        # the one that PyTorch's operators use for the same cores.
-        torch_library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
-        run_in_parallel = torch_library.GOMP_parallel
-        runs = library.weft_cpu_runs
-    except (OSError, AttributeError) as fault:
-        logger.info("The native attention kernels cannot be used: %s", fault)
-        return {}
-    run_in_parallel.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
-    run_in_parallel.restype = None
     return {
-        form: _kernel(library, form, run_in_parallel) if hasattr(library, f"weft_attention_{form}") else None
+        form: _kernel(library, form) if library.has(f"weft_attention_{form}") else None
         for forms in FORMS.values()
         for form in forms
-        if runs(form.encode())
+        if library.runs(form)
     }
 
 
-def _kernel(library: ctypes.CDLL, form: str, run_in_parallel: Callable[..., None]) -> Kernel:
-    workspace_bytes = library[f"weft_attention_{form}_workspace"]
+def _kernel(library: Library, form: str) -> Kernel:
+    workspace_bytes = library.functions[f"weft_attention_{form}_workspace"]
     workspace_bytes.restype = ctypes.c_int64
-    return Kernel(form, workspace_bytes, library[f"weft_attention_{form}"], run_in_parallel)
+    work = library.functions[f"weft_attention_{form}"]
+    return Kernel(form, workspace_bytes, work, library.run_in_parallel)

@@ -25,6 +25,7 @@ class Settings(TypedDict):
 
 
 _NO_FUSION: tuple[str, list[float], str] = ("none", [], "")
+_WIDE = 1024
 _SMALLEST = 32
 """Layers with fewer channels than this on either side gain nothing."""
 
@@ -52,6 +53,24 @@ def convolve(x: Tensor, packed: Tensor, bias: Tensor | None, **settings: Unpack[
         x, packed, bias, *_in_order(settings), *_NO_FUSION
     )
     return result
+
+
+def streams(weight: Tensor) -> bool:
+    """Whether a convolution is better a product with every pixel's neighbourhood laid out: where its weights outweigh
+    the picture, because that reads them faster, and in one layout for all sizes of picture."""
+    return weight.shape[1] >= _WIDE and weight.dtype == torch.bfloat16
+
+
+def packed_neighbourhoods(weight: Tensor) -> Tensor:
+    """The weight [O, I, k, k] as `convolve_neighbourhoods` takes it."""
+    return packed_linear(weight.permute(0, 2, 3, 1).flatten(1))
+
+
+def convolve_neighbourhoods(x: Tensor, packed: Tensor, bias: Tensor | None, size: int) -> Tensor:
+    """F.conv2d with kernels of size x size, 2 or 3, a padding of 1 and a stride of 1; channels-last."""
+    padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
+    squares = padded.unfold(1, size, 1).unfold(2, size, 1)  # [B, h', w', I, size, size]
+    return multiply(squares.permute(0, 1, 2, 4, 5, 3).flatten(3), packed, bias).permute(0, 3, 1, 2)
 
 
 def packed_linear(weight: Tensor) -> Tensor:

@@ -1,15 +1,21 @@
 """The UNet of Stable Diffusion 1.x, of any size. Attribute names are the checkpoint's keys.
 
-Where later features attach: LoRA changes weights before they are loaded (diffusion/patches.py); ControlNet's
-residuals are added to `skips` and to the middle's output in `UNet.forward`; FreeU rescales `h` and the skip
-where that method joins them; attention patches and token merging are at home in CrossAttention and
-TransformerBlock, told what they need by a field of Signals.
+Where features attach: LoRA changes weights before they are loaded (diffusion/patches.py); all others stand at the
+places of attachments.py, which `_Run` and TransformerBlock offer.
 """
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from diffusion.config import UNetConfig
+from diffusion.networks.attachments import NO_HOOKS, AroundInner, Hooks, Place
+from diffusion.networks.attention import Prompt
 from diffusion.networks.layers import Conv2d, Linear, NormSiLU
 from diffusion.networks.unet_blocks import (
     Downsample,
@@ -19,6 +25,7 @@ from diffusion.networks.unet_blocks import (
     SpatialTransformer,
     Stage,
     Upsample,
+    for_all,
     timestep_embedding,
 )
 
@@ -54,29 +61,32 @@ class UNet(nn.Module):
         """What this network computes in: the dtype of its weights."""
         return next(self.parameters()).dtype
 
-    def forward(self, x: Tensor, timesteps: Tensor, context: Tensor) -> Tensor:
-        """The noise in x [B, in_channels, h, w], any h and w, as [B, out_channels, h, w].
+    def forward(
+        self, x: Tensor, timesteps: Tensor, context: Tensor | Prompt, hooks: Hooks = NO_HOOKS
+    ) -> Tensor:
+        """The noise in x [B, in_channels, h, w], any h and w, as [n * B, out_channels, h, w].
 
-        timesteps: [B], 0..999. context: [B, T, context_dim], any T. Inputs are cast to the
-        weights' dtype, in which the result comes too. Raises ValueError for inputs of another model's sizes.
+        timesteps: [B], or [1] for all, 0..999. context: [n * B, T, context_dim], any T, n prompts for every row of x;
+        what comes before the first attention to them is computed once. Inputs are cast to the weights' dtype, in
+        which the result comes too. Raises ValueError for inputs of another model's sizes.
         """
-        self._check_inputs(x, context)
+        prompt = context if isinstance(context, Prompt) else Prompt(context.to(self.dtype))
+        self._check_inputs(x, timesteps, prompt.context)
+        rows = len(prompt.context)
         emb = self.time_embed(timestep_embedding(timesteps, self.config.channels[0]).to(self.dtype))
-        signals = Signals(emb, context.to(self.dtype))
-        h = x.to(self.dtype)
-        skips = []
-        for stage in self.input_blocks:
-            h = stage(h, signals)
-            skips.append(h)
-        h = self.middle_block(h, signals)
-        for stage in self.output_blocks:
-            skip = skips.pop()
-            # Rounding up on the way down makes odd sizes; the way up has to meet the skip that comes next.
-            size = (skips[-1].shape[-2], skips[-1].shape[-1]) if skips else None
-            h = stage(torch.cat([h, skip], dim=1), Signals(emb, signals.context, size))
-        return self.out(h)
+        if len(emb) > 1:
+            emb, x = for_all(emb, rows), for_all(x, rows)
+        run = _Run(self, emb, prompt, hooks)
+        h = run.below(0, (for_all(x, rows) if hooks else x).to(self.dtype), None)
+        return self.out(for_all(h, rows))
 
-    def _check_inputs(self, x: Tensor, context: Tensor) -> None:
+    def read(self, context: Tensor) -> Prompt:
+        """The prompt [B, T, context_dim] with what every layer makes of it, for many calls with the same one."""
+        context = context.to(self.dtype)
+        layers = [layer for name, layer in self.named_modules() if name.endswith(".attn2")]
+        return Prompt(context, {layer: layer.keys_and_values(context) for layer in layers})
+
+    def _check_inputs(self, x: Tensor, timesteps: Tensor, context: Tensor) -> None:
         if x.shape[1] != self.config.in_channels:
             raise ValueError(
                 f"this UNet takes {self.config.in_channels} channels, but was given {list(x.shape)}: "
@@ -87,6 +97,56 @@ class UNet(nn.Module):
                 f"this UNet takes prompts of width {self.config.context_dim}, but was given {list(context.shape)}: "
                 "encode the prompt with the text encoder that belongs to this model"
             )
+        if len(context) % len(x) or len(timesteps) not in (1, len(x)):
+            raise ValueError(
+                f"{len(context)} prompts and {len(timesteps)} timesteps do not go with {len(x)} latents: "
+                "every latent takes the same number of prompts, and a timestep of its own or the one for all"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """One call of the UNet: what its stages are given."""
+
+    unet: UNet
+    emb: Tensor
+    prompt: Prompt
+    hooks: Hooks
+
+    def below(self, level: int, x: Tensor, size: tuple[int, int] | None) -> Tensor:
+        """Input stage `level`, all that lies below it, and the output stage across, which must reach `size`."""
+        stages = self.unet.input_blocks
+        if level == len(stages):
+            return self._stage(self.unet.middle_block, x, Place("middle", 0))
+        skip = self._stage(stages[level], x, Place("input", level))
+        # Rounding up on the way down makes odd sizes; the way up has to meet the skip that comes next.
+        descend: Callable[[Tensor], Tensor] = partial(self.below, level + 1, size=_size(skip))
+        for around in reversed(self.hooks.inner):
+            descend = partial(_around_inner, around, descend, Place("input", level))
+        place = Place("output", len(stages) - 1 - level)
+        h, skip = descend(skip), for_all(skip, len(self.prompt.context))
+        for join in self.hooks.join:
+            h, skip = join(h, skip, place)
+        joined = torch.cat([for_all(h, len(skip)), skip], dim=1)
+        return self._stage(self.unet.output_blocks[place.index], joined, place, size)
+
+    def _stage(
+        self, stage: nn.Module, x: Tensor, place: Place, size: tuple[int, int] | None = None
+    ) -> Tensor:
+        h: Tensor = stage(x, Signals(self.emb, self.prompt, place, size, self.hooks))
+        for after in self.hooks.after:
+            h = after(h, place)
+        return h
+
+
+def _around_inner(
+    around: AroundInner, descend: Callable[[Tensor], Tensor], place: Place, h: Tensor
+) -> Tensor:
+    return around(descend, h, place)
+
+
+def _size(x: Tensor) -> tuple[int, int]:
+    return x.shape[-2], x.shape[-1]
 
 
 def _check(config: UNetConfig) -> None:

@@ -5,7 +5,8 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from diffusion.networks.attention import attention
-from diffusion.networks.layers import Conv2d, NormSiLU, Upsample
+from diffusion.networks.layers import Conv2d, GroupNorm, NormSiLU
+from diffusion.networks.upsampling import Upsample
 
 EPS = 1e-6
 
@@ -31,7 +32,7 @@ class PixelAttention(nn.Module):
 
     def __init__(self, channels: int, *, norm_groups: int) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(norm_groups, channels, eps=EPS)
+        self.norm = GroupNorm(norm_groups, channels, eps=EPS)
         self.q = Conv2d(channels, channels, 1)
         self.k = Conv2d(channels, channels, 1)
         self.v = Conv2d(channels, channels, 1)

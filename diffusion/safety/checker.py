@@ -86,7 +86,7 @@ def load_safety_checker(path: Path) -> SafetyChecker:
     """
     tensors = {key.removeprefix(_OUTER_PREFIX): tensor for key, tensor in read_weights(path).tensors.items()}
     vision = {
-        _inner(key): tensor.float() for key, tensor in tensors.items() if key.startswith("vision_model.")
+        _inner(key): _copied(tensor) for key, tensor in tensors.items() if key.startswith("vision_model.")
     }
     vision.pop("embeddings.position_ids", None)
     try:
@@ -95,7 +95,7 @@ def load_safety_checker(path: Path) -> SafetyChecker:
             network = VisionTransformer(config)
         network.load_state_dict(vision, assign=True)
         rest = [
-            tensors[name].float()
+            _copied(tensors[name])
             for name in (
                 "visual_projection.weight",
                 "concept_embeds",
@@ -112,6 +112,11 @@ def load_safety_checker(path: Path) -> SafetyChecker:
             "Take the file model.safetensors out of the folder safety_checker of a model in the diffusers layout.",
         ) from error
     return SafetyChecker(network.eval().requires_grad_(False), config, *rest)
+
+
+def _copied(tensor: Tensor) -> Tensor:
+    """Away from the mapped file, which may change while the checker is in use."""
+    return tensor.to(torch.float32, copy=True)
 
 
 def _inner(key: str) -> str:

@@ -3,44 +3,54 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from diffusion.networks.attachments import Call, Hooks, HooksForCall, all_hooks
+from diffusion.networks.attention import Prompt
 from diffusion.sampling.batches import repeated
 from diffusion.sampling.prediction import NOISE, Prediction
 from diffusion.sampling.schedule import NoiseSchedule
-from diffusion.types import Conditioning
+from diffusion.types import Cond, Conditioning
 
-UNetFunction = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""(x [N, C, h, w], timesteps [N], context [N, T, D]) -> [N, 4, h, w]."""
+UNetFunction = Callable[[Tensor, Tensor, Prompt, Hooks], Tensor]
+"""(x [B, C, h, w], timestep [1], prompts [n * B, T, D], hooks) -> [n * B, 4, h, w], as UNet.forward."""
 
 _LONGEST_PADDING = 4
 """Contexts are repeated to a common length up to this many times; past that, another UNet call is cheaper."""
+
+_PROMPTS_KEPT = 8
+"""Steps may ask for different prompts in turn; about 8 MB each for Stable Diffusion 1.5."""
 
 
 class _Job(NamedTuple):
     """One prompt of one conditioning, for the whole batch of latents. owner: the conditioning's position."""
 
-    context: Tensor
+    entry: Cond
     owner: int
 
 
 @dataclass(frozen=True, eq=False)
 class Denoiser:
-    """A UNet as a function from noisy to clean latents.
+    """A UNet as a function from noisy to clean latents, for one sampling run.
 
-    extra: [B, c, h, w] further input channels, or None (see sampling.inpaint). The UNet computes in a dtype of
-    its own; x and the result are float32.
+    extra: [B, c, h, w] further input channels, or None (see sampling.inpaint). read: prepares prompts for the UNet,
+    once for all steps. attached: what gives the hooks for each UNet call. The UNet computes in a dtype of its own; x
+    and the result are float32.
     """
 
     unet: UNetFunction
     schedule: NoiseSchedule
     extra: Tensor | None = None
     prediction: Prediction = NOISE
+    read: Callable[[Tensor], Prompt] = Prompt
+    attached: tuple[HooksForCall, ...] = ()
+    _prompts: OrderedDict[tuple[object, ...], Prompt] = field(default_factory=OrderedDict, init=False)
 
     def predict(self, x: Tensor, sigma: float, conditionings: Sequence[Conditioning]) -> tuple[Tensor, ...]:
         """x0 under each conditioning, [B, 4, h, w] float32, in as few UNet calls as context lengths allow.
@@ -48,35 +58,46 @@ class Denoiser:
         A conditioning of several prompts gives the mean of their predictions.
         """
         jobs = [
-            _Job(repeated(entry.embedding, len(x)).to(x.device), owner)
+            _Job(entry, owner)
             for owner, conditioning in enumerate(conditionings)
             for entry in conditioning.entries
         ]
         totals = [torch.zeros_like(x) for _ in conditionings]
         for batch in _batches(jobs):
-            outputs = self._denoised(x, sigma, _stacked([job.context for job in batch]))
-            for job, output in zip(batch, outputs, strict=True):
+            for job, output in zip(batch, self._denoised(x, sigma, batch), strict=True):
                 totals[job.owner] += output
         return tuple(
             total / len(conditioning.entries)
             for total, conditioning in zip(totals, conditionings, strict=True)
         )
 
-    def _denoised(self, x: Tensor, sigma: float, contexts: Tensor) -> tuple[Tensor, ...]:
-        """x0 for each of n contexts stacked in [n * B, T, D], in one UNet call."""
-        count = len(contexts) // len(x)
+    def _denoised(self, x: Tensor, sigma: float, batch: Sequence[_Job]) -> tuple[Tensor, ...]:
+        """x0 for each of the batch's prompts, in one UNet call."""
         unit = x / self.prediction.deviation(sigma)
         seen = unit if self.extra is None else torch.cat([unit, self.extra], dim=1)
-        timesteps = torch.full((len(contexts),), float(self.schedule.timestep(sigma)), device=x.device)
-        output = self.unet(seen.repeat(count, 1, 1, 1), timesteps, contexts).float()
-        return tuple(self.prediction.denoised(part, x, sigma) for part in output.chunk(count))
+        timestep = torch.full((1,), float(self.schedule.timestep(sigma)), device=x.device)
+        call = Call(x, sigma, tuple(job.owner for job in batch))
+        hooks = all_hooks(begun(call) for begun in self.attached)
+        output = self.unet(seen, timestep, self._prompt(batch, x), hooks).float()
+        return tuple(self.prediction.denoised(part, x, sigma) for part in output.chunk(len(batch)))
+
+    def _prompt(self, batch: Sequence[_Job], x: Tensor) -> Prompt:
+        """The batch's prompts stacked, [n * B, T, D], from the last few that were asked for if possible."""
+        key = (len(x), *(job.entry for job in batch))
+        if key not in self._prompts:
+            contexts = [repeated(job.entry.embedding, len(x)).to(x.device) for job in batch]
+            self._prompts[key] = self.read(_stacked(contexts))
+        self._prompts.move_to_end(key)
+        if len(self._prompts) > _PROMPTS_KEPT:
+            self._prompts.popitem(last=False)
+        return self._prompts[key]
 
 
 def _batches(jobs: Sequence[_Job]) -> list[list[_Job]]:
     batches: list[list[_Job]] = []
     for job in jobs:
         for batch in batches:
-            if _stackable(batch[0].context.shape[1], job.context.shape[1]):
+            if _stackable(batch[0].entry.embedding.shape[1], job.entry.embedding.shape[1]):
                 batch.append(job)
                 break
         else:

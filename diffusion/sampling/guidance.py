@@ -44,11 +44,22 @@ class Guider(Protocol):
         memory: Memory | None = None,
         with_uncond: bool = False,
     ) -> Guided:
-        """x0 for the sampler to follow.
+        """x0 for the sampler to follow: where `model.is_guided_at` says no, that under the positive prompt.
 
         memory: of this run; None begins one. with_uncond: `uncond` must be there, though guidance does without it.
         """
         ...
+
+
+def positive_alone(
+    predict: Predict, x: Tensor, sigma: float, positive: Conditioning, uncond: Conditioning | None = None
+) -> Guided:
+    """What every guider follows at noise levels where its model is not guided, whatever changes its guidance.
+
+    uncond: for samplers that want to know what lies without the prompt.
+    """
+    asked = [positive] if uncond is None else [positive, uncond]
+    return Guided(*predict(x, sigma, asked))
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +90,8 @@ class CFG:
         memory: Memory | None = None,
         with_uncond: bool = False,
     ) -> Guided:
+        if not self.model.is_guided_at(sigma):
+            return positive_alone(predict, x, sigma, self.positive, self.negative if with_uncond else None)
         guidance = self.model.guidance
         alone = math.isclose(self.scale, 1.0) and not (with_uncond or guidance.needs_uncond)
         cond, *rest = predict(x, sigma, [self.positive] if alone else [self.positive, self.negative])

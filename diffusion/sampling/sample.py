@@ -108,7 +108,9 @@ def sample_custom(
     rule = None if model.mask_rule is None else partial(model.mask_rule, sigmas, schedule)
     region = Region(mask, clean, outside, rule) if mask is not None else None
 
-    denoiser = Denoiser(model.runtime.unet(model), schedule, extra=extra, prediction=model.prediction)
+    unet = model.runtime.unet(model)
+    attached = tuple(attachment.begin() for attachment in model.attachments)
+    denoiser = Denoiser(unet, schedule, extra, model.prediction, unet.read, attached)
     denoise = GuidedDenoiser(guider, denoiser.predict, region)
     with torch.no_grad():
         x = clean + noise * starting_level(schedule, float(sigmas[0]))

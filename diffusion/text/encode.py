@@ -32,8 +32,7 @@ def encode(clip: Clip, text: str) -> Conditioning:
     ids = _ids([*chunks, empty_chunk(tokenizer, length=length)] if weighted else chunks, clip)
 
     encoder = clip.runtime.text_encoder(clip)
-    device = encoder.text_model.final_layer_norm.weight.device
-    states = encoder(ids.to(device), clip.layer, end_token=tokenizer.end)
+    states = encoder(ids.to(clip.runtime.placement.device), clip.layer, end_token=tokenizer.end)
     hidden = states.hidden.to("cpu", torch.float32)  # [n or n + 1, T, C]
     if weighted:
         hidden = _weighted(hidden[:-1], hidden[-1], weights)

@@ -1,6 +1,6 @@
 """Denoiser, guidance and masks around a UNet that says what it was asked."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import pytest
@@ -9,10 +9,16 @@ from torch import Tensor
 
 from diffusion.config import SD15_UNET
 from diffusion.model import Model
+from diffusion.networks.attachments import Hooks
+from diffusion.networks.attention import Prompt
 from diffusion.sampling.denoiser import Denoiser
-from diffusion.sampling.guidance import CFG, Guided, GuidedDenoiser
+from diffusion.sampling.guidance import CFG, Guided, GuidedDenoiser, Guider
+from diffusion.sampling.guiders.basic import Unguided
+from diffusion.sampling.guiders.dual import DualCFG
+from diffusion.sampling.guiders.perp_neg import PerpNeg
 from diffusion.sampling.inpaint import Region, extra_channels, fit_mask
 from diffusion.sampling.schedule import stable_diffusion_schedule
+from diffusion.sampling.transforms.stages import Guidance
 from diffusion.types import Cond, Conditioning
 
 SD = stable_diffusion_schedule()
@@ -24,7 +30,8 @@ class SpyUNet:
 
     calls: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)
 
-    def __call__(self, x: Tensor, timesteps: Tensor, context: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, timesteps: Tensor, prompt: Prompt, hooks: Hooks) -> Tensor:
+        context = prompt.context
         self.calls.append((x, timesteps, context))
         return context.mean(dim=(1, 2))[:, None, None, None].expand(-1, 4, *x.shape[2:])
 
@@ -44,14 +51,14 @@ def test_noise_prediction_becomes_x0_at_the_nearest_timestep() -> None:
     torch.testing.assert_close(denoised, x - 0.5 * sigma)
     seen, timesteps, context = unet.calls[0]
     torch.testing.assert_close(seen, x / (1 + sigma**2) ** 0.5)
-    assert timesteps.tolist() == [500.0, 500.0]
+    assert timesteps.tolist() == [500.0]
     assert context.shape == (2, 77, 8)
 
 
 def test_one_call_serves_all_prompts_of_one_length() -> None:
     unet, x = SpyUNet(), noisy()
     first, second = Denoiser(unet, SD).predict(x, 1.0, [text(0.25, 0.75), text(-1.0)])
-    assert [len(call[0]) for call in unet.calls] == [6]
+    assert [len(call[2]) for call in unet.calls] == [6]
     torch.testing.assert_close(first, x - 0.5)
     torch.testing.assert_close(second, x + 1.0)
 
@@ -88,9 +95,8 @@ def test_extra_channels_are_seen_unscaled() -> None:
     unet, extra = SpyUNet(), torch.rand(2, 5, 6, 5)
     Denoiser(unet, SD, extra=extra).predict(noisy(), 3.0, [text(0.0), text(1.0)])
     seen = unet.calls[0][0]
-    assert seen.shape == (4, 9, 6, 5)
-    assert torch.equal(seen[:2, 4:], extra)
-    assert torch.equal(seen[2:, 4:], extra)
+    assert seen.shape == (2, 9, 6, 5)
+    assert torch.equal(seen[:, 4:], extra)
 
 
 def cfg(scale: float) -> CFG:
@@ -174,3 +180,53 @@ def test_inpainting_models_see_mask_and_latent() -> None:
 def test_models_without_what_they_need_say_so(channels: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         extra_channels(channels, noisy(), None)
+
+
+def guiders(model: Model) -> dict[str, Guider]:
+    """One of each, with the positive prompt 1 and others elsewhere."""
+    positive, negative, third = text(1.0), text(-1.0), text(0.25)
+    return {
+        "cfg": CFG(model, positive, negative, 7.5),
+        "basic": Unguided(model, positive),
+        "dual": DualCFG(model, positive, third, negative, 3.0, 2.0),
+        "nested": DualCFG(model, positive, third, negative, 3.0, 2.0, nested=True),
+        "perpendicular": PerpNeg(model, positive, negative, third, 5.0, 1.0),
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "prompts", "uncond"),
+    [("cfg", 2, -1.0), ("basic", 1, 1.0), ("dual", 3, -1.0), ("nested", 3, 0.25), ("perpendicular", 3, -1.0)],
+)
+def test_outside_the_guided_levels_only_the_positive_is_followed(
+    kind: str, prompts: int, uncond: float
+) -> None:
+    """Whatever changes guidance: here, everything is doubled."""
+    doubled = Guidance(needs_uncond=True).then(lambda seen, denoised: denoised * 2)
+    model = replace(Model({}, SD15_UNET, cast(Any, None)), guided=(5.0, 1.0), guidance=doubled)
+    guider, x = guiders(model)[kind], noisy()
+    for sigma, asked in ((5.1, 1), (5.0, prompts), (1.0, prompts), (0.9, 1)):
+        unet = SpyUNet()
+        guided = guider.guide(Denoiser(unet, SD).predict, x, sigma)
+        assert [len(call[2]) for call in unet.calls] == [2 * asked]
+        assert torch.allclose(guided.denoised, x - sigma) is (asked == 1 and not 1 <= sigma <= 5)
+    guided = guider.guide(Denoiser(SpyUNet(), SD).predict, x, 0.9, with_uncond=True)
+    torch.testing.assert_close(guided.denoised, x - 0.9)
+    torch.testing.assert_close(guided.uncond, x - 0.9 * uncond)
+
+
+def test_each_prompt_is_read_once_whichever_are_asked_for_together() -> None:
+    read: list[list[float]] = []
+
+    def note(contexts: Tensor) -> Prompt:
+        read.append(contexts[:, 0, 0].tolist())
+        return Prompt(contexts)
+
+    unet, x = SpyUNet(), noisy(1)
+    denoiser = Denoiser(unet, SD, read=note)
+    a, b, c = text(0.5), text(-1.0), text(2.0)
+    for prompts in ([a, b], [a], [b, a], [a, b, c], [a, b], [c], [a]):
+        for conditioning, found in zip(prompts, denoiser.predict(x, 2.0, prompts), strict=True):
+            value = float(conditioning.entries[0].embedding[0, 0, 0])
+            torch.testing.assert_close(found, x - 2.0 * value)
+    assert read == [[0.5, -1.0], [0.5], [-1.0, 0.5], [0.5, -1.0, 2.0], [2.0]]

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffusion.networks.layers import Conv2d, Linear, Upsample
+from diffusion.networks.layers import Conv2d, Linear
+from diffusion.networks.upsampling import Upsample
 from tests.diffusion.reference import relative_error
 
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1e-2}
@@ -31,6 +32,18 @@ def test_packed_convolutions(dtype: torch.dtype, size: tuple[int, int], settings
     assert layer.weight is None
     assert relative_error(layer(x), expected) < TOLERANCE[dtype]
     assert relative_error(layer(x.to(memory_format=torch.channels_last)), expected) < TOLERANCE[dtype]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("size", [(4, 4), (3, 5), (1, 1)])
+def test_wide_convolutions(dtype: torch.dtype, size: tuple[int, int]) -> None:
+    layers = Conv2d(1024, 64, 3, padding=1).to(dtype), Upsample(1024).to(dtype)
+    x = tensor(2, 1024, *size, dtype=dtype)
+    expected = [layer(x) for layer in layers]
+    layers[0].pack()
+    layers[1].conv.pack()
+    for layer, wanted in zip(layers, expected, strict=True):
+        assert relative_error(layer(x), wanted) < TOLERANCE[dtype]
 
 
 @torch.no_grad()

@@ -288,6 +288,28 @@ def test_no_weight_is_copied_and_removal_restores_every_bit(tmp_path: Path) -> N
     assert torch.equal(plain.runtime.unet(plain)(*inputs()), before)
 
 
+def test_the_same_file_at_the_same_strength_is_the_same_patch(tmp_path: Path) -> None:
+    path = write(tmp_path / "style.safetensors", named(unet_factors(), kohya_unet))
+    first = on_model(path, 0.5).patches[0].identity
+    assert on_model(path, 0.5).patches[0].identity == first
+    assert hash(on_model(path, 0.5).patches[0].identity) == hash(first)
+    assert on_model(path, 0.75).patches[0].identity != first
+
+
+def test_another_file_in_its_place_is_another_patch(tmp_path: Path) -> None:
+    path = write(tmp_path / "style.safetensors", named(unet_factors(), kohya_unet))
+    first = on_model(path).patches[0].identity
+    write(tmp_path / "new.safetensors", named(unet_factors(seed=1), kohya_unet)).replace(path)
+    assert on_model(path).patches[0].identity != first
+
+
+def test_other_settings_beside_the_file_make_another_patch(tmp_path: Path) -> None:
+    path = write(tmp_path / "adapter_model.safetensors", named(unet_factors(), kohya_unet))
+    first = on_model(path).patches[0].identity
+    (tmp_path / "adapter_config.json").write_text('{"lora_alpha": 16}')
+    assert on_model(path).patches[0].identity != first
+
+
 def test_what_matches_nothing_is_left_out_and_said_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

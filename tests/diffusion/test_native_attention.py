@@ -211,7 +211,7 @@ def test_it_can_be_turned_off_and_says_so(
 ) -> None:
     monkeypatch.setenv("WEFT_NATIVE", "0")
     q = torch.randn(1, 10, 80)
-    with caplog.at_level(logging.INFO, logger=native_attention.__name__):
+    with caplog.at_level(logging.INFO, logger="diffusion.networks"):
         for _ in range(3):
             assert torch.equal(attention(q, q, q, 2), _sdpa(q, q, q, 2))
     assert [record.getMessage() for record in caplog.records] == [
@@ -225,13 +225,13 @@ def test_it_can_be_turned_off_and_says_so(
 def test_without_a_library_pytorch_computes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, content: bytes | None
 ) -> None:
-    library = tmp_path / "_attention.so"
+    library = tmp_path / "_kernels.so"
     if content is not None:
         library.write_bytes(content)
     monkeypatch.delenv("WEFT_NATIVE", raising=False)
     monkeypatch.setattr(native_attention, "LIBRARY", library)
     q = torch.randn(1, 10, 80)
-    with caplog.at_level(logging.INFO, logger=native_attention.__name__):
+    with caplog.at_level(logging.INFO, logger="diffusion.networks"):
         assert torch.equal(attention(q, q, q, 2), _sdpa(q, q, q, 2))
     assert str(library) in caplog.text
     assert "PyTorch's own" in caplog.text
@@ -251,7 +251,7 @@ def test_the_log_names_the_kernels_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.delenv("WEFT_NATIVE", raising=False)
-    with caplog.at_level(logging.INFO, logger=native_attention.__name__):
+    with caplog.at_level(logging.INFO, logger="diffusion.networks"):
         names = [kernel.name for kernel in best_kernels().values()]
         best_kernels()
     summaries = [r.getMessage() for r in caplog.records if r.getMessage().startswith("Attention on the CPU")]

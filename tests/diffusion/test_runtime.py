@@ -1,8 +1,8 @@
 """The runtime: networks made once, shared tensors, the memory budget, and values that never mix."""
 
 import weakref
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field, replace
 
 import pytest
 import torch
@@ -32,6 +32,10 @@ class Plus:
 
     keys: frozenset[str]
     number: float = 1.0
+
+    @property
+    def identity(self) -> Hashable:
+        return id(self)
 
     def apply(self, key: str, weight: Tensor) -> Tensor:
         assert weight.dtype == torch.float32
@@ -149,6 +153,7 @@ def test_the_order_of_patches_counts() -> None:
     @dataclass(frozen=True, eq=False)
     class Twice:
         keys: frozenset[str]
+        identity = "twice"
 
         def apply(self, key: str, weight: Tensor) -> Tensor:
             return weight * 2
@@ -161,18 +166,25 @@ def test_the_order_of_patches_counts() -> None:
         assert torch.allclose(network.state_dict()[CONV_IN], expected)
 
 
-def test_equal_patches_that_are_not_the_same_are_told_apart() -> None:
-    @dataclass(frozen=True)
-    class Equal:
-        keys: frozenset[str]
+@dataclass(frozen=True)
+class Named:
+    """A patch that is what its name says; any two are equal."""
 
-        def apply(self, key: str, weight: Tensor) -> Tensor:
-            return torch.full_like(weight, id(self) % 1009)
+    keys: frozenset[str]
+    identity: str = field(compare=False)
 
+    def apply(self, key: str, weight: Tensor) -> Tensor:
+        return torch.full_like(weight, float(len(self.identity)))
+
+
+def test_patches_are_told_apart_by_their_identity_alone() -> None:
     plain = half_model()
-    for patch in (Equal(frozenset({CONV_IN})), Equal(frozenset({CONV_IN}))):
-        network = plain.runtime.unet(plain.patched(patch))
-        assert bool((network.state_dict()[CONV_IN] == id(patch) % 1009).all())
+    short, long, again = (Named(frozenset({CONV_IN}), name) for name in ("a", "long", "long"))
+    networks = [plain.runtime.unet(plain.patched(patch)) for patch in (short, long, again)]
+    assert [float(network.state_dict()[CONV_IN].mean()) for network in networks] == [1, 4, 4]
+    assert networks[1] is networks[2] is not networks[0]
+    beside = [plain.runtime.unet(plain.patched(patch).patched(plus(CONV_OUT))) for patch in (long, again)]
+    assert same(*beside) == plain.weights.keys() - CONV_OUT_LAYER
 
 
 def test_networks_of_forgotten_values_are_not_taken_for_new_ones() -> None:
@@ -267,6 +279,6 @@ def test_packed_networks_give_what_plain_ones_give(dtype: torch.dtype) -> None:
 
 def test_packed_weights_count_as_what_they_take() -> None:
     size = nbytes(Runtime(PLAIN).unet(half_model()))
-    runtime = Runtime(Placement(pack=True), budget=2 * size)
+    runtime = Runtime(Placement(pack=True), budget=int(2.4 * size))
     networks = [weakref.ref(runtime.unet(replace(half_model(), runtime=runtime))) for _ in range(3)]
     assert [network() is not None for network in networks] == [False, True, True]

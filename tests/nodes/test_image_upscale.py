@@ -51,20 +51,19 @@ def test_tiles_agree_with_the_whole(ctx: Context, monkeypatch: pytest.MonkeyPatc
     assert told == [(done, 8) for done in range(1, 9)]
 
 
-def test_out_of_memory_means_smaller_tiles(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_out_of_memory_means_smaller_tiles(ctx: Context) -> None:
     model, image = load(ctx), Image(torch.rand(1, 300, 20, 3))
-    enlarge, heights = upscale.enlarge, []
+    heights = []
 
-    def scarce(model: UpscaleModel, piece: torch.Tensor) -> torch.Tensor:
-        heights.append(piece.shape[2])
-        if piece.shape[2] > 256:
+    def scarce(network: torch.nn.Module, given: tuple[torch.Tensor, ...]) -> None:
+        heights.append(given[0].shape[2])
+        if heights[-1] > 128:
             raise torch.OutOfMemoryError
-        return enlarge(model, piece)
 
-    monkeypatch.setattr(upscale, "enlarge", scarce)
+    model.runtime.upscaler(model).register_forward_pre_hook(scarce)
     larger = image_upscale_with_model(upscale_model=model, image=image)
     assert torch.allclose(larger, image.repeat_interleave(2, 1).repeat_interleave(2, 2), atol=1e-6)
-    assert heights == [300, 256, 76]
+    assert heights == [300, 300, 256, 128, 128, 128]
 
 
 def test_what_does_not_fit_the_model_is_said(ctx: Context) -> None:

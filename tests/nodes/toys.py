@@ -8,6 +8,8 @@ from torch import Tensor
 
 from diffusion.config import LATENT_SCALE, SD15_UNET
 from diffusion.model import Model
+from diffusion.networks.attachments import Hooks
+from diffusion.networks.attention import Prompt
 from diffusion.placement import Placement
 from diffusion.types import Cond, Conditioning, Latent
 from nodes import REGISTRY
@@ -31,11 +33,22 @@ class ToyRuntime:
     asked: list[int] = field(default_factory=list)
 
     def unet(self, model: Model) -> Any:
-        def counted(x: Tensor, timesteps: Tensor, context: Tensor) -> Tensor:
-            self.asked.append(len(context))
-            return unet(x, timesteps, context)
+        return ToyUNet(self.asked)
 
-        return counted
+
+@dataclass
+class ToyUNet:
+    """Called as a UNet is: x [B, C, h, w] stands for every prompt of [n * B, 77, 1]."""
+
+    asked: list[int]
+
+    def read(self, context: Tensor) -> Prompt:
+        return Prompt(context)
+
+    def __call__(self, x: Tensor, timestep: Tensor, prompt: Prompt, hooks: Hooks) -> Tensor:
+        rows = len(prompt.context)
+        self.asked.append(rows)
+        return unet(x.repeat(rows // len(x), 1, 1, 1), timestep, prompt.context)
 
 
 def toy_model() -> Model:

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from diffusion.networks.layers import Conv2d, EnlargingConv2d
+from diffusion.networks.layers import Conv2d
+from diffusion.networks.upsampling import EnlargingConv2d
 
 RESIDUAL_SHARE = 0.2
 SLOPE = 0.2

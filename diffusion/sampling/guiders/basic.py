@@ -33,6 +33,8 @@ class Unguided:
         with_uncond: bool = False,
     ) -> Guided:
         (cond,) = predict(x, sigma, [self.conditioning])
+        if not self.model.is_guided_at(sigma):
+            return Guided(cond, cond)
         guidance = self.model.guidance
         seen = Predicted(x, sigma, 1.0, cond, None, predict, {} if memory is None else memory)
         return Guided(guidance.applied(guidance.prepared(seen)), cond)

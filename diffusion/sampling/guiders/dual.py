@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from diffusion.model import Model
-from diffusion.sampling.guidance import Guided
+from diffusion.sampling.guidance import Guided, positive_alone
 from diffusion.sampling.guiders.scales import check_scale
 from diffusion.sampling.transforms.stages import Memory, Predict, Predicted
 from diffusion.types import Conditioning
@@ -49,6 +49,9 @@ class DualCFG:
         memory: Memory | None = None,
         with_uncond: bool = False,
     ) -> Guided:
+        if not self.model.is_guided_at(sigma):
+            without = self.middle if self.nested else self.negative
+            return positive_alone(predict, x, sigma, self.positive, without if with_uncond else None)
         kept: Memory = {} if memory is None else memory
         if self.nested:
             return self._nested(predict, x, sigma, kept)

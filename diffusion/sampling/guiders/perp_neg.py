@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from diffusion.model import Model
-from diffusion.sampling.guidance import Guided
+from diffusion.sampling.guidance import Guided, positive_alone
 from diffusion.sampling.guiders.scales import check_scale
 from diffusion.sampling.transforms.perpendicular import perpendicular_guidance
 from diffusion.sampling.transforms.stages import Memory, Predict, Predicted
@@ -48,6 +48,8 @@ class PerpNeg:
         memory: Memory | None = None,
         with_uncond: bool = False,
     ) -> Guided:
+        if not self.model.is_guided_at(sigma):
+            return positive_alone(predict, x, sigma, self.positive, self.negative if with_uncond else None)
         guidance = self.model.guidance
         with_negative = with_uncond or guidance.needs_uncond or not math.isclose(self.neg_scale, 0.0)
         asked = [self.positive, self.empty, *([self.negative] if with_negative else [])]

@@ -1,0 +1,1 @@
+"""What is measured: each module's Subject makes pictures in a process of its own, Weft's and its peers' alike."""

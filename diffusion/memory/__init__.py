@@ -1,0 +1,1 @@
+"""What memory there is, what networks take of it, and how they do with less."""

@@ -1,0 +1,55 @@
+"""The library of native kernels (native/), and the threads that they work on. It is optional: see `native_allowed`."""
+
+import ctypes
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+logger = logging.getLogger(__name__)
+
+LIBRARY = Path(__file__).parent / "native" / "_kernels.so"
+
+
+@dataclass(frozen=True)
+class Library:
+    """The opened library, and what calls one of its functions on all of PyTorch's threads at once."""
+
+    functions: ctypes.CDLL
+    run_in_parallel: Callable[..., None]
+
+    def runs(self, form: str) -> bool:
+        """Whether this processor, and this system, can run kernels of the form."""
+        return bool(self.functions.weft_cpu_runs(form.encode()))
+
+    def has(self, name: str) -> bool:
+        """Whether the compiler that built the library was able to build this function."""
+        return hasattr(self.functions, name)
+
+
+def native_allowed() -> bool:
+    """Whether native kernels may be used at all: WEFT_NATIVE=0 says no."""
+    return os.environ.get("WEFT_NATIVE", "1") != "0"
+
+
+def open_library(path: Path) -> Library | None:
+    """The library at `path`, or None where there is none that works; the log says why."""
+    if not path.exists():
+        logger.info("The native kernels were not built (%s is missing)", path)
+        return None
+    try:
+        functions = ctypes.CDLL(str(path))
+        # Through PyTorch's library, the OpenMP that it is linked to: a second pool of threads would compete with
+        # the one that PyTorch's operators use for the same cores.
+        torch_library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
+        run_in_parallel = torch_library.GOMP_parallel
+        functions.weft_cpu_runs  # noqa: B018 - is it ours?
+    except (OSError, AttributeError) as fault:
+        logger.info("The native kernels cannot be used: %s", fault)
+        return None
+    run_in_parallel.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
+    run_in_parallel.restype = None
+    return Library(functions, run_in_parallel)
