@@ -99,21 +99,25 @@ class FeatureReuse:
 class _Run:
     """One sampling run. A step's calls are told apart by whose prompts they are for and by their order in the step.
 
-    x: the latents of the step at hand; its calls share this very tensor.
+    x: the latents of the step at hand; its calls share this very tensor. streams: the step's calls so far. What was
+    kept of a call that a step does without is out of date, and forgotten: guidance may apply to some steps only.
     """
 
     reuse: FeatureReuse
     kept: dict[tuple[object, ...], Kept] = field(default_factory=dict)
     x: Tensor | None = None
-    calls: int = 0
+    streams: list[tuple[object, ...]] = field(default_factory=list)
 
     def hooks(self, call: Call) -> Hooks:
-        self.calls = self.calls + 1 if call.x is self.x else 0
-        self.x = call.x
+        if call.x is not self.x:
+            self.kept = {stream: self.kept[stream] for stream in self.streams if stream in self.kept}
+            self.x, self.streams = call.x, []
+        stream = (len(self.streams), call.owners)
+        self.streams.append(stream)
         if call.sigma not in self.reuse.window:
             self.kept.clear()
             return NO_HOOKS
-        return Hooks(inner=(partial(self._around, stream=(self.calls, call.owners)),))
+        return Hooks(inner=(partial(self._around, stream=stream),))
 
     def _around(
         self, descend: Callable[[Tensor], Tensor], h: Tensor, place: Place, *, stream: tuple[object, ...]

@@ -67,6 +67,15 @@ def test_two_calls_of_one_step_for_the_same_prompt_are_kept_apart() -> None:
     assert results == [1.0, 2.0, 1.0, 2.0]
 
 
+def test_what_was_kept_of_a_call_is_not_used_after_steps_without_it() -> None:
+    """As with guidance in a part of the run: its first and its last steps have a call that those between have not."""
+    begun, computed_at = FeatureReuse(0, EveryNth(100)).begin(), []
+    for step, owners in enumerate([(0,), (0,), (0, 1), (0, 1), (0,), (0,)]):
+        (around,) = begun(Call(torch.zeros(1, 4, 2, 2), 1.0, owners)).inner
+        around(lambda h, step=step: computed_at.append(step) or h, torch.zeros(1), Place("input", 0))  # type: ignore[misc,func-returns-value]
+    assert computed_at == [0, 2, 4]
+
+
 def test_another_size_is_computed() -> None:
     begun = FeatureReuse(0, EveryNth(100)).begin()
     shapes = []
