@@ -10,6 +10,7 @@ from typing import Any
 from diffusion.checkpoints.facts import Facts
 from diffusion.config import LATENT_SCALE
 from diffusion.files.mapped_file import CheckpointError
+from diffusion.sampling.prediction import Training, discrete_training
 
 UNET, VAE, TEXT, SCHEDULER = "unet", "vae", "text_encoder", "scheduler"
 
@@ -34,11 +35,12 @@ _FIXED: Mapping[str, Mapping[str, Any]] = {
         "beta_end": 0.012,
         "beta_schedule": "scaled_linear",
         "num_train_timesteps": 1000,
-        "prediction_type": "epsilon",
-        "rescale_betas_zero_snr": False,
+        "trained_betas": None,
     },
 }
 """Options that change what a network computes and no shape; these are Stable Diffusion 1.x's."""
+_PREDICTIONS: Mapping[str, str] = {"epsilon": "eps", "v_prediction": "v_prediction", "sample": "x0"}
+"""What a UNet may predict, by diffusers' names and ours."""
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -63,6 +65,29 @@ def check_fixed(path: Path, part: str, config: Mapping[str, Any]) -> None:
                 f"{name} is {config[name]!r}, and in Stable Diffusion 1.x it is {value!r}: another kind of model",
                 "Use a Stable Diffusion 1.x model folder; Weft does not run this one.",
             )
+
+
+def stated_training(path: Path, config: Mapping[str, Any]) -> Training:
+    """What the UNet was trained to predict and at which levels, as a scheduler's config says.
+
+    Raises CheckpointError for options that no Stable Diffusion 1.x has, in any of its fine-tuned forms.
+    """
+    check_fixed(path, SCHEDULER, config)
+    predicted, rescaled = (
+        config.get("prediction_type", "epsilon"),
+        config.get("rescale_betas_zero_snr", False),
+    )
+    if predicted not in list(_PREDICTIONS):
+        raise CheckpointError(
+            path,
+            f"prediction_type is {predicted!r}, and Weft knows {', '.join(_PREDICTIONS)}: another kind of model",
+            "Use a Stable Diffusion 1.x model folder; Weft does not run this one.",
+        )
+    if not isinstance(rescaled, bool):
+        raise CheckpointError(
+            path, f"rescale_betas_zero_snr is {rescaled!r}, not true or false", "Fetch the file again."
+        )
+    return discrete_training(_PREDICTIONS[predicted], zero_terminal_snr=rescaled)
 
 
 def check_sizes(path: Path, config: Mapping[str, Any], **found: int | list[int]) -> None:

@@ -17,6 +17,7 @@ from diffusion.checkpoints.component_config import (
     check_sizes,
     folder_facts,
     read_json,
+    stated_training,
 )
 from diffusion.checkpoints.diffusers_layout import is_diffusers_vae, unet_from_diffusers, vae_from_diffusers
 from diffusion.checkpoints.facts import Facts
@@ -43,8 +44,8 @@ def load_diffusers(folder: Path, runtime: Runtime) -> Checkpoint:
 
     Weights are .safetensors or .bin, whole or in shards, with or without the variant fp16 or bf16; they stay mapped,
     in the files' own dtype, and no pickle code is run. Configs fill in what shapes do not tell; where both speak, they
-    must agree. Raises CheckpointError as `load_checkpoint` does; using a VAE or text encoder that is
-    missing raises it too.
+    must agree. The scheduler's says what the UNet predicts, and at which levels. Raises CheckpointError as
+    `load_checkpoint` does; using a VAE or text encoder that is missing raises it too.
     """
     folder = Path(folder)
     _check_pipeline(folder)
@@ -52,15 +53,14 @@ def load_diffusers(folder: Path, runtime: Runtime) -> Checkpoint:
         part: read_json(folder / part / "config.json") for part in (UNET, VAE, TEXT) if _has(folder, part)
     }
     scheduler = folder / SCHEDULER / "scheduler_config.json"
-    if scheduler.is_file():
-        check_fixed(scheduler, SCHEDULER, read_json(scheduler))
+    training = stated_training(scheduler, read_json(scheduler) if scheduler.is_file() else {})
     for part, config in configs.items():
         check_fixed(folder / part / "config.json", part, config)
     facts = folder_facts(folder, configs)
     if UNET not in configs:
         raise CheckpointError(folder, "its folder unet is missing", "Fetch the whole model folder.")
     return Checkpoint(
-        _model(folder / UNET, facts, runtime, configs[UNET]),
+        _model(folder / UNET, facts, runtime, configs[UNET]).trained_as(training),
         _clip(folder / TEXT, facts, runtime, configs[TEXT])
         if TEXT in configs
         else absent_clip(folder, runtime),

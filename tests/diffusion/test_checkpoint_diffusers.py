@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import DDIMScheduler
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -19,6 +20,8 @@ from diffusion.checkpoints.checkpoint import (
     load_vae,
 )
 from diffusion.runtime import Runtime
+from diffusion.sampling.prediction import NOISE
+from diffusion.sampling.schedule import stable_diffusion_schedule
 from diffusion.text.tokenizer import Tokenizer
 from tests.diffusion.checkpoint_samples import (
     MERGES,
@@ -210,11 +213,63 @@ def test_configs_that_disagree(folder: Path, part: str, changes: dict[str, Any],
     assert message in message_of(folder)
 
 
-@pytest.mark.parametrize("name", ["v_prediction", "sample"])
-def test_other_predictions_are_refused(folder: Path, name: str) -> None:
-    edit_json(folder / "scheduler" / "scheduler_config.json", prediction_type=name)
-    text = message_of(folder)
-    assert f"prediction_type is '{name}', and in Stable Diffusion 1.x it is 'epsilon'" in text
+@pytest.mark.parametrize("rescaled", [False, True])
+@pytest.mark.parametrize("predicted", ["epsilon", "v_prediction", "sample"])
+def test_the_scheduler_says_what_the_unet_was_trained_for(
+    folder: Path, predicted: str, rescaled: bool
+) -> None:
+    """As diffusers' own scheduler of the folder understands it."""
+    theirs = DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        prediction_type=predicted,
+        rescale_betas_zero_snr=rescaled,
+    )
+    theirs.save_pretrained(folder / "scheduler")
+    model = load_diffusers(folder, RUNTIME).model
+    levels = ((1 - theirs.alphas_cumprod) / theirs.alphas_cumprod).sqrt()
+    # At the very last of a schedule that ends in nothing but noise, there is no level; a finite one stands for it.
+    torch.testing.assert_close(model.schedule.sigmas[:-1], levels[:-1], rtol=2e-4, atol=0)
+    assert model.schedule.sigma_max == pytest.approx(4518.77 if rescaled else 14.6146, rel=1e-4)
+    theirs.set_timesteps(1000)
+    output, x = torch.randn(2, 1, 4, 3, 3, generator=torch.Generator().manual_seed(0))
+    for step in (3, 500, 990):
+        sigma, alpha = float(levels[step]), float(theirs.alphas_cumprod[step].sqrt())
+        expected = theirs.step(output, step, x * alpha).pred_original_sample
+        assert model.prediction.deviation(sigma) == pytest.approx(1 / alpha, rel=1e-4)
+        torch.testing.assert_close(
+            model.prediction.denoised(output, x, sigma), expected, rtol=1e-3, atol=1e-3
+        )
+
+
+def test_without_a_scheduler_it_predicts_noise(folder: Path) -> None:
+    rmtree(folder / "scheduler")
+    model = load_diffusers(folder, RUNTIME).model
+    assert model.prediction is NOISE
+    assert torch.equal(model.schedule.sigmas, stable_diffusion_schedule().sigmas)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"prediction_type": "flow_prediction"},
+            "prediction_type is 'flow_prediction', and Weft knows epsilon, v",
+        ),
+        ({"prediction_type": ["epsilon"]}, "prediction_type is ['epsilon'], and Weft knows"),
+        ({"rescale_betas_zero_snr": "yes"}, "rescale_betas_zero_snr is 'yes', not true or false"),
+        ({"trained_betas": [0.1]}, "trained_betas is [0.1], and in Stable Diffusion 1.x it is None"),
+        (
+            {"beta_schedule": "linear"},
+            "beta_schedule is 'linear', and in Stable Diffusion 1.x it is 'scaled_linear'",
+        ),
+    ],
+)
+def test_other_trainings_are_refused(folder: Path, changes: dict[str, Any], message: str) -> None:
+    edit_json(folder / "scheduler" / "scheduler_config.json", **changes)
+    assert message in message_of(folder)
 
 
 @pytest.mark.parametrize(
