@@ -2,9 +2,11 @@
 
 from typing import Annotated
 
+from diffusion.latents.resize import METHODS
 from diffusion.model import Model
 from diffusion.sampling.samplers import Sampler, sampler_with
 from diffusion.sampling.samplers.euler_pp import euler_pp
+from diffusion.sampling.samplers.growing import Growth, growing_lcm
 from graph import Choice, Range, node
 from nodes.sampling import SamplerName
 
@@ -12,6 +14,7 @@ Amount = Annotated[float, Range(0, 100, step=0.01)]
 Share = Annotated[float, Range(0, 1, step=0.001)]
 NoiseDevice = Annotated[str, Choice(("gpu", "cpu"))]
 CATEGORY = "sampling/custom_sampling/samplers"
+_GROWTH_METHODS = ("bislerp", *(method for method in METHODS if method != "bislerp"))
 
 
 @node("KSamplerSelect", category=CATEGORY)
@@ -85,6 +88,26 @@ def sampler_euler_cfgpp(
         SAMPLER: The sampler.
     """
     return Sampler(euler_pp) if version == "alternative" else sampler_with("euler_cfg_pp")
+
+
+@node("SamplerLCMUpscale", category=CATEGORY)
+def sampler_lcm_upscale(
+    *,
+    scale_ratio: Annotated[float, Range(0.1, 20, step=0.01)] = 1.0,
+    scale_steps: Annotated[int, Range(-1, 1000)] = -1,
+    upscale_method: Annotated[str, Choice(_GROWTH_METHODS)] = "bislerp",
+) -> Sampler:
+    """LCM (Luo et al. 2023) on a latent that grows during the first steps, so that these cost less.
+
+    Inputs:
+        scale_ratio: How many times wider and higher the result is than the latent that comes in.
+        scale_steps: After how many steps it has grown; -1 for half of them, 0 to leave its size.
+        upscale_method: How it is resized.
+
+    Outputs:
+        SAMPLER: The sampler. It takes no latent with a noise mask.
+    """
+    return growing_lcm(Growth(scale_ratio, None if scale_steps < 0 else scale_steps, upscale_method))
 
 
 @node("SamplerLMS", category=CATEGORY)

@@ -99,6 +99,11 @@ def sample_custom(
     check_noise(noise, latent)
     if len(sigmas) == 0:
         return latent
+    if sampler.resizes and latent.noise_mask is not None:
+        raise ValueError(
+            "This sampler changes the latent's size, which its noise mask cannot follow. Take the mask off, or another "
+            "sampler."
+        )
     clean = latent.samples.to(guider.model.runtime.placement.device, torch.float32) * LATENT_SCALE
     noise = noise.to(clean)
     mask = fit_mask(latent.noise_mask, clean) if latent.noise_mask is not None else None

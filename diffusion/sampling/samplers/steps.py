@@ -61,12 +61,14 @@ class Sampler:
     discard_penultimate: schedules leave out their last level above zero for it.
     noise: the noise it adds along the way.
     own_mask_noise: outside a noise mask, the latent is noised by a draw of its own, not by the initial noise.
+    resizes: the latent changes its size on the way, so that it can have no mask.
     """
 
     steps: Callable[..., Iterator[Step]]
     discard_penultimate: bool = False
     noise: NoiseSource = independent_noise
     own_mask_noise: bool = False
+    resizes: bool = False
 
 
 OnStep = Callable[[int, int, Tensor], None]
