@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from diffusion.files.pages import FilePages
 from diffusion.networks.layers import Conv2d, Linear
-from diffusion.networks.upsampling import EnlargingConv2d
+from diffusion.networks.packing import Packed
 from diffusion.patches import WeightPatch, patched_weight, touching
 from diffusion.types import Weights
 
@@ -95,10 +95,8 @@ def _drop_unused(sources: Mapping[str, Tensor], layer: nn.Module, file_pages: Fi
 
 def layer_nbytes(layer: nn.Module) -> int:
     """What a layer itself holds, in whatever form it keeps its weights."""
-    own = [value for value in vars(layer).values() if isinstance(value, Tensor)]
+    own = [value.tensor for value in vars(layer).values() if isinstance(value, Packed)]
     own += [parameter for parameter in layer._parameters.values() if parameter is not None]
-    if isinstance(layer, EnlargingConv2d) and layer.phases is not None:
-        own.append(layer.phases.packed)
     return sum(tensor.nbytes for tensor in own)
 
 

@@ -2,16 +2,11 @@
 // sixteen times the rate of AVX-512 BF16. That leaves the softmax as half of the work.
 #include "vector_avx512.h"
 
+#include "amx_products.h"
+#include "amx_session.h"
 #include "flash.h"
 
 namespace {
-
-// The operand of ldtilecfg: eight tiles of 16 rows of 64 bytes.
-struct alignas(64) TileShapes {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t row_bytes[16];
-    uint8_t rows[16];
-};
 
 struct AmxBf16 {
     using Vector = Avx512;
@@ -19,20 +14,7 @@ struct AmxBf16 {
     // Two by two tiles of sums, two of a and two of b are all eight there are. A tile of a is 16 words deep.
     static constexpr int rows = 32, panel = 32, depth_multiple = 16, key_block = 256, query_block = 64;
 
-    // The tiles' shapes belong to the thread, and torch's kernels set them too: they are given back as found.
-    class Session {
-        TileShapes callers;
-
-    public:
-        Session() {
-            // In static memory, because ldtilecfg's wrapper tells the compiler of its first bytes only.
-            static const TileShapes ours = {
-                1, 0, {}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
-            _tile_storeconfig(&callers);
-            _tile_loadconfig(&ours);
-        }
-        ~Session() { _tile_loadconfig(&callers); }
-    };
+    using Session = AmxSession;
 
     static void product(Matrix a, Matrix b, int64_t depth, Matrix out, int columns, bool accumulate) {
         int column = 0;
@@ -98,3 +80,7 @@ private:
 }  // namespace
 
 WEFT_FORM(amx_bf16, AmxBf16)
+
+WEFT_EXPORT int64_t weft_product_amx_bf16_depth_block(int64_t depth) { return AmxProduct::depth_block(depth); }
+WEFT_EXPORT int64_t weft_product_amx_bf16_workspace(ProductCall* call) { return AmxProduct::workspace_bytes(*call); }
+WEFT_EXPORT void weft_product_amx_bf16(void* call) { AmxProduct::run(*static_cast<ProductCall*>(call)); }

@@ -19,7 +19,7 @@ from diffusion.assembly import LayerMaker, check_weights, layer_nbytes, layers_o
 from diffusion.files.pages import FilePages
 from diffusion.memory.plan import AHEAD, least, staying
 from diffusion.memory.transfer import Transfer
-from diffusion.networks import packing
+from diffusion.networks import onednn
 from diffusion.networks.unet_blocks import FeedForward
 from diffusion.networks.upsampling import EnlargingConv2d
 from diffusion.text.text_encoder import Embeddings
@@ -174,7 +174,7 @@ def _parts(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]
 def _planned_nbytes(part: nn.Module, maker: LayerMaker) -> int:
     """What a part will hold once it is made."""
     held = sum(layer_nbytes(layer) for _, layer in layers_of(part))
-    packs = maker.pack and maker.device.type == "cpu" and packing.usable(maker.dtype)
+    packs = maker.pack and maker.device.type == "cpu" and onednn.usable(maker.dtype)
     if packs and isinstance(part, EnlargingConv2d):
         held += int(part.weight.nbytes * _PHASES)
     return held

@@ -6,48 +6,34 @@ from torch import Tensor, nn
 
 from diffusion.networks import packing
 from diffusion.networks.native_passes import passes_for
+from diffusion.networks.onednn import Settings
+from diffusion.networks.packing import Packed
 
 
 class Conv2d(nn.Conv2d):
     """A convolution, [B, C, h, w]. Once packed it computes from re-ordered weights, and has no `weight` any more."""
 
-    packed: Tensor | None = None
+    packed: Packed | None = None
     channels_last: bool = False
-    streams: bool = False
 
     def pack(self) -> None:
         """Trade the weight for its packed form, where that is faster; and compute channels-last from now on."""
         self.channels_last = True
         if self.packed is None and self.padding_mode == "zeros" and packing.packs(self.weight):
-            self.streams = packing.streams(self.weight) and self._keeps_size
-            self.packed = (
-                packing.packed_neighbourhoods(self.weight)
-                if self.streams
-                else packing.packed_convolution(self.weight, **self._settings)
-            )
+            self.packed = packing.pack_convolution(self.weight, self._settings)
             self.register_parameter("weight", None)
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, input: Tensor, added: Tensor | None = None) -> Tensor:
+        """added: what is added to the result, of its shape."""
         if self.channels_last:
             input = input.contiguous(memory_format=torch.channels_last)
-        if self.packed is None:
-            return super().forward(input)
-        if self.streams:
-            return packing.convolve_neighbourhoods(input, self.packed, self.bias, 3)
-        return packing.convolve(input, self.packed, self.bias, **self._settings)
+        if self.packed is not None:
+            return self.packed(input, self.bias, added)
+        result = super().forward(input)
+        return result if added is None else added + result
 
     @property
-    def _keeps_size(self) -> bool:
-        """Whether it is an ordinary 3x3 convolution, which leaves the picture's size as it is."""
-        return self.kernel_size == (3, 3) and self._settings == {
-            "padding": (1, 1),
-            "stride": (1, 1),
-            "dilation": (1, 1),
-            "groups": 1,
-        }
-
-    @property
-    def _settings(self) -> packing.Settings:
+    def _settings(self) -> Settings:
         assert not isinstance(self.padding, str)
         return {
             "padding": self.padding,
@@ -60,18 +46,41 @@ class Conv2d(nn.Conv2d):
 class Linear(nn.Linear):
     """A linear layer, [..., C]. Once packed it computes from re-ordered weights, and has no `weight` any more."""
 
-    packed: Tensor | None = None
+    packed: Packed | None = None
 
     def pack(self) -> None:
         """Trade the weight for its packed form, where that is faster."""
         if self.packed is None and packing.packs(self.weight):
-            self.packed = packing.packed_linear(self.weight)
+            self.packed = packing.pack_linear(self.weight)
             self.register_parameter("weight", None)
 
-    def forward(self, input: Tensor) -> Tensor:
-        if self.packed is None:
-            return super().forward(input)
-        return packing.multiply(input, self.packed, self.bias)
+    def forward(self, input: Tensor, added: Tensor | None = None) -> Tensor:
+        """added: what is added to the result, of its shape."""
+        if self.packed is not None:
+            return self.packed(input, self.bias, added)
+        result = super().forward(input)
+        return result if added is None else added + result
+
+
+class GatedLinear(Linear):
+    """A linear layer, one half of which gates the other through GELU (Shazeer 2020). [..., C] to [..., O / 2]."""
+
+    gated: packing.NativeGated | None = None
+
+    def pack(self) -> None:
+        """Trade the weight for its packed form, where that is faster."""
+        if self.gated is None and packing.packs(self.weight):
+            self.gated = packing.pack_gated(self.weight)
+            if self.gated is not None:
+                self.register_parameter("weight", None)
+                return
+        super().pack()
+
+    def forward(self, input: Tensor, added: Tensor | None = None) -> Tensor:
+        if self.gated is not None:
+            return self.gated(input, self.bias, added)
+        result = geglu(super().forward(input))
+        return result if added is None else added + result
 
 
 class GroupNorm(nn.GroupNorm):

@@ -1,33 +1,114 @@
-"""Weights laid out once in the order that the processor's kernels read them, instead of at every call.
+"""Weights laid out once in the order that the processor's kernels read them, and which of the kernels takes which.
 
-oneDNN re-orders the weights of a convolution or linear layer each time it is called from eager torch. The operators
-that torch's compiler uses after freezing take weights re-ordered beforehand; they are called here directly. They are no
-public interface, so they are checked once, when first asked for, and left alone when they are missing or disagree.
+Each form computes `form(x, bias, added)`: the layer, and the addition that comes after it. The native products of
+native_products.py take what they are fastest at, oneDNN the rest.
 """
 
 from __future__ import annotations
 
-from functools import cache
-from typing import TypedDict, Unpack
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from diffusion.networks import onednn
+from diffusion.networks.native_products import Products, Squares, best_products, takes
 
-class Settings(TypedDict):
-    """How a convolution moves over the picture, as torch says it."""
-
-    padding: tuple[int, ...]
-    stride: tuple[int, ...]
-    dilation: tuple[int, ...]
-    groups: int
-
-
-_NO_FUSION: tuple[str, list[float], str] = ("none", [], "")
-_WIDE = 1024
 _SMALLEST = 32
 """Layers with fewer channels than this on either side gain nothing."""
+_WIDE = 1024
+"""Convolutions with as many channels as this on both sides have weights that outweigh the picture."""
+
+
+@dataclass(frozen=True, eq=False)
+class Packed:
+    """A weight laid out; `tensor` is as large as the weight."""
+
+    tensor: Tensor
+
+    def __call__(self, x: Tensor, bias: Tensor | None, added: Tensor | None = None) -> Tensor:
+        """The layer over x, plus `added`, which has the result's shape."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, eq=False)
+class OneDnnLinear(Packed):
+    """x [..., I] to [..., O] by oneDNN."""
+
+    def __call__(self, x: Tensor, bias: Tensor | None, added: Tensor | None = None) -> Tensor:
+        return onednn.multiply(x, self.tensor, bias, added)
+
+
+@dataclass(frozen=True, eq=False)
+class NativeLinear(Packed):
+    """x [..., I] to [..., O] by the native products."""
+
+    products: Products
+
+    def __call__(self, x: Tensor, bias: Tensor | None, added: Tensor | None = None) -> Tensor:
+        return self.products.multiply(x, self.tensor, bias, added)
+
+
+@dataclass(frozen=True, eq=False)
+class NativeGated(Packed):
+    """x [..., I] to [..., O / 2], one half gated by GELU of the other, by the native products."""
+
+    products: Products
+
+    def __call__(self, x: Tensor, bias: Tensor | None, added: Tensor | None = None) -> Tensor:
+        gated = self.products.gate(x, self.tensor, bias)
+        return gated if added is None else gated + added
+
+
+@dataclass(frozen=True, eq=False)
+class OneDnnConvolution(Packed):
+    """Pictures [B, C, h, w] by oneDNN; channels-last."""
+
+    settings: onednn.Settings
+
+    def __call__(self, x: Tensor, bias: Tensor | None, added: Tensor | None = None) -> Tensor:
+        return onednn.convolve(x, self.tensor, bias, added, **self.settings)
+
+
+@dataclass(frozen=True, eq=False)
+class Pixelwise(Packed):
+    """A 1x1 convolution as a linear layer over pixels, channels-last: oneDNN re-orders the picture for its own."""
+
+    linear: Packed
+
+    def __call__(self, x: Tensor, bias: Tensor | None, added: Tensor | None = None) -> Tensor:
+        pixels = None if added is None else added.permute(0, 2, 3, 1).contiguous()
+        return self.linear(x.permute(0, 2, 3, 1), bias, pixels).permute(0, 3, 1, 2)
+
+
+@dataclass(frozen=True, eq=False)
+class NativeNeighbourhoods(Packed):
+    """A convolution with a padding of 1 by the native products; channels-last."""
+
+    products: Products
+    squares: Squares
+
+    def __call__(self, x: Tensor, bias: Tensor | None, added: Tensor | None = None) -> Tensor:
+        return self.products.convolve(x, self.tensor, bias, self.squares, added)
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbourhoods(Packed):
+    """A convolution with a padding of 1 as a linear layer over every pixel's neighbourhood, laid out; channels-last.
+
+    That reads the weights faster than oneDNN's convolution does, and in one layout for all sizes of picture.
+    """
+
+    squares: Squares
+
+    def __call__(self, x: Tensor, bias: Tensor | None, added: Tensor | None = None) -> Tensor:
+        size, stride = self.squares.size, self.squares.stride
+        padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
+        squares = padded.unfold(1, size, stride).unfold(2, size, stride)  # [B, h', w', I, size, size]
+        rows = squares.permute(0, 1, 2, 4, 5, 3).flatten(3)
+        pixels = None if added is None else added.permute(0, 2, 3, 1).contiguous()
+        return onednn.multiply(rows, self.tensor, bias, pixels).permute(0, 3, 1, 2)
 
 
 def packs(weight: Tensor) -> bool:
@@ -36,84 +117,56 @@ def packs(weight: Tensor) -> bool:
         weight.device.type == "cpu"
         and weight.dtype in (torch.float32, torch.bfloat16)
         and min(weight.shape[:2]) >= _SMALLEST
-        and usable(weight.dtype)
+        and onednn.usable(weight.dtype)
     )
 
 
-def packed_convolution(weight: Tensor, **settings: Unpack[Settings]) -> Tensor:
-    """The weight [O, I, kh, kw] as `convolve` takes it: an opaque tensor of the same size."""
-    channels_last = weight.contiguous(memory_format=torch.channels_last)
-    packed: Tensor = torch.ops.mkldnn._reorder_convolution_weight(channels_last, *_in_order(settings), None)
-    return packed
+def pack_linear(weight: Tensor) -> Packed:
+    """The weight [O, I] of a linear layer."""
+    products = best_products()
+    if products is not None and takes(weight):
+        return NativeLinear(products.pack(weight), products)
+    return OneDnnLinear(onednn.packed_linear(weight))
 
 
-def convolve(x: Tensor, packed: Tensor, bias: Tensor | None, **settings: Unpack[Settings]) -> Tensor:
-    """F.conv2d with a packed weight. The result is channels-last, as x had better be."""
-    result: Tensor = torch.ops.mkldnn._convolution_pointwise(
-        x, packed, bias, *_in_order(settings), *_NO_FUSION
-    )
-    return result
+def pack_gated(weight: Tensor) -> NativeGated | None:
+    """The weight [O, I] of a linear layer with its gate, where one kernel does both."""
+    products = best_products()
+    if products is not None and takes(weight):
+        return NativeGated(products.pack(weight, gated=True), products)
+    return None
 
 
-def streams(weight: Tensor) -> bool:
-    """Whether a convolution is better a product with every pixel's neighbourhood laid out: where its weights outweigh
-    the picture, because that reads them faster, and in one layout for all sizes of picture."""
-    return weight.shape[1] >= _WIDE and weight.dtype == torch.bfloat16
+def pack_convolution(weight: Tensor, settings: onednn.Settings) -> Packed:
+    """The kernels [O, I, kh, kw] of a convolution with zeros around the picture."""
+    if tuple(weight.shape[2:]) == (1, 1) and _plain(settings, padding=0):
+        linear = pack_linear(weight.flatten(1))
+        return Pixelwise(linear.tensor, linear)
+    if (
+        _streams(weight)
+        and _plain({**settings, "stride": (1, 1)}, padding=1)
+        and len(set(settings["stride"])) == 1
+    ):
+        return _pack_neighbourhoods(weight, Squares(weight.shape[-1], settings["stride"][0]))
+    return OneDnnConvolution(onednn.packed_convolution(weight, **settings), settings)
 
 
-def packed_neighbourhoods(weight: Tensor) -> Tensor:
-    """The weight [O, I, k, k] as `convolve_neighbourhoods` takes it."""
-    return packed_linear(weight.permute(0, 2, 3, 1).flatten(1))
+def _pack_neighbourhoods(weight: Tensor, squares: Squares) -> Packed:
+    rows = weight.permute(0, 2, 3, 1).flatten(1)
+    products = best_products()
+    if products is not None and takes(weight):
+        return NativeNeighbourhoods(products.pack(rows), products, squares)
+    return Neighbourhoods(onednn.packed_linear(rows), squares)
 
 
-def convolve_neighbourhoods(x: Tensor, packed: Tensor, bias: Tensor | None, size: int) -> Tensor:
-    """F.conv2d with kernels of size x size, 2 or 3, a padding of 1 and a stride of 1; channels-last."""
-    padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
-    squares = padded.unfold(1, size, 1).unfold(2, size, 1)  # [B, h', w', I, size, size]
-    return multiply(squares.permute(0, 1, 2, 4, 5, 3).flatten(3), packed, bias).permute(0, 3, 1, 2)
+def _streams(weight: Tensor) -> bool:
+    return min(weight.shape[:2]) >= _WIDE and tuple(weight.shape[2:]) in ((2, 2), (3, 3))
 
 
-def packed_linear(weight: Tensor) -> Tensor:
-    """The weight [O, I] as `multiply` takes it."""
-    packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), None)
-    return packed
-
-
-def multiply(x: Tensor, packed: Tensor, bias: Tensor | None) -> Tensor:
-    """F.linear with a packed weight."""
-    result: Tensor = torch.ops.mkldnn._linear_pointwise(x, packed, bias, *_NO_FUSION)
-    return result
-
-
-def _in_order(settings: Settings) -> tuple[list[int], list[int], list[int], int]:
-    """As the operators take them."""
-    return (
-        list(settings["padding"]),
-        list(settings["stride"]),
-        list(settings["dilation"]),
-        settings["groups"],
-    )
-
-
-@cache
-def usable(dtype: torch.dtype) -> bool:
-    """Whether the operators are there and give what the plain ones give."""
-    try:
-        return _agrees(dtype)
-    except (AttributeError, RuntimeError):
-        return False
-
-
-@torch.inference_mode()
-def _agrees(dtype: torch.dtype) -> bool:
-    generator = torch.Generator().manual_seed(0)
-    tolerance = 1e-4 if dtype == torch.float32 else 5e-2
-    weight = torch.randn(32, 32, 3, 3, generator=generator).to(dtype) / 17
-    x = torch.randn(2, 32, 8, 8, generator=generator).to(dtype).contiguous(memory_format=torch.channels_last)
-    settings: Settings = {"padding": (1, 1), "stride": (1, 1), "dilation": (1, 1), "groups": 1}
-    convolved = convolve(x, packed_convolution(weight, **settings), None, **settings)
-    rows, matrix = x[0, :, :, 0].T, weight[:, :, 0, 0]
-    multiplied = multiply(rows, packed_linear(matrix), None)
-    return torch.allclose(
-        convolved.float(), F.conv2d(x, weight, padding=1).float(), atol=tolerance
-    ) and torch.allclose(multiplied.float(), F.linear(rows, matrix).float(), atol=tolerance)
+def _plain(settings: onednn.Settings, *, padding: int) -> bool:
+    return settings == {
+        "padding": (padding, padding),
+        "stride": (1, 1),
+        "dilation": (1, 1),
+        "groups": 1,
+    }

@@ -23,7 +23,7 @@ from diffusion.networks.attachments import (
     Spot,
 )
 from diffusion.networks.attention import CrossAttention, Prompt
-from diffusion.networks.layers import Conv2d, GroupNorm, LayerNorm, Linear, NormSiLU, geglu
+from diffusion.networks.layers import Conv2d, GatedLinear, GroupNorm, LayerNorm, Linear, NormSiLU
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,11 +91,9 @@ class ResBlock(nn.Module):
         self.skip_connection = nn.Identity() if same else Conv2d(channels, out_channels, 1)
 
     def forward(self, x: Tensor, signals: Signals) -> Tensor:
-        norm, *rest = self.out_layers
+        norm, *_, convolution = self.out_layers
         h = norm(self.in_layers(x), self.emb_layers(signals.emb))
-        for layer in rest:
-            h = layer(h)
-        return self.skip_connection(x) + h
+        return convolution(h, self.skip_connection(x))
 
 
 class GEGLU(nn.Module):
@@ -103,10 +101,10 @@ class GEGLU(nn.Module):
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
-        self.proj = Linear(channels, 2 * hidden)
+        self.proj = GatedLinear(channels, 2 * hidden)
 
     def forward(self, x: Tensor) -> Tensor:
-        return geglu(self.proj(x))
+        return self.proj(x)
 
 
 _NEAR = 640 << 10
@@ -122,12 +120,15 @@ class FeedForward(nn.Module):
         hidden = 4 * channels
         self.net = nn.Sequential(GEGLU(channels, hidden), nn.Identity(), Linear(hidden, channels))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Many tokens go a part at a time, so that what lies between its two layers stays in the near caches."""
+    def forward(self, x: Tensor, added: Tensor) -> Tensor:
+        """The network over x, plus `added`. Many tokens go a part at a time, so that what lies between its two layers
+        stays in the near caches."""
+        gated, _, narrow = self.net
         if x.device.type != "cpu" or x.numel() <= _NEAR:
-            return self.net(x)
-        parts = x.flatten(0, -2).split(max(_NEAR // x.shape[-1], 1))
-        return torch.cat([self.net(part) for part in parts]).view(x.shape)
+            return narrow(gated(x), added)
+        tokens = max(_NEAR // x.shape[-1], 1)
+        parts = zip(x.flatten(0, -2).split(tokens), added.flatten(0, -2).split(tokens), strict=True)
+        return torch.cat([narrow(gated(part), onto) for part, onto in parts]).view(x.shape)
 
 
 class TransformerBlock(nn.Module):
@@ -149,7 +150,7 @@ class TransformerBlock(nn.Module):
         rows = len(signals.prompt.context)
         attended = self._cross_attention(for_all(normed, rows), signals, size)
         tokens, normed = self.norm3.of_sum(for_all(tokens, rows), attended)
-        return tokens + self.ff(normed)
+        return self.ff(normed, tokens)
 
     def _self_attention(self, tokens: Tensor, signals: Signals, size: tuple[int, int]) -> Tensor:
         attend: SelfAttend = self.attn1
@@ -201,9 +202,8 @@ class SpatialTransformer(nn.Module):
         tokens = rearrange(self.proj_in(self.norm(x)), "b c h w -> b (h w) c")
         for block in self.transformer_blocks:
             tokens = block(tokens, signals, (height, width))
-        return for_all(x, len(tokens)) + self.proj_out(
-            rearrange(tokens, "b (h w) c -> b c h w", h=height, w=width)
-        )
+        picture = rearrange(tokens, "b (h w) c -> b c h w", h=height, w=width)
+        return self.proj_out(picture, for_all(x, len(tokens)))
 
 
 class Downsample(nn.Module):

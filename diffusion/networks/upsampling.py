@@ -2,40 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from diffusion.networks import packing
 from diffusion.networks.layers import Conv2d
+from diffusion.networks.onednn import Settings
 
 _PHASES = ((0, 0), (0, 1), (1, 0), (1, 1))
-_PHASE_SETTINGS: packing.Settings = {"padding": (1, 1), "stride": (1, 1), "dilation": (1, 1), "groups": 1}
-
-
-@dataclass(frozen=True, eq=False)
-class PhaseKernels:
-    """A 3x3 kernel as four 2x2 kernels, one for each phase of a picture twice as large, packed for the processor."""
-
-    packed: Tensor
-    streams: bool
-
-    @classmethod
-    def of(cls, weight: Tensor) -> PhaseKernels:
-        """From the 3x3 kernels [C, C, 3, 3]."""
-        kernels = _phase_kernels(weight)
-        if packing.streams(kernels):
-            return cls(packing.packed_neighbourhoods(kernels), streams=True)
-        return cls(packing.packed_convolution(kernels, **_PHASE_SETTINGS), streams=False)
-
-    def __call__(self, x: Tensor, bias: Tensor | None) -> Tensor:
-        """x [B, C, h, w], channels-last, to the phases [B, 4 * C, h + 1, w + 1], each to be cut from its own corner."""
-        biases = None if bias is None else bias.repeat(4)
-        if self.streams:
-            return packing.convolve_neighbourhoods(x, self.packed, biases, 2)
-        return packing.convolve(x, self.packed, biases, **_PHASE_SETTINGS)
+_PHASE_SETTINGS: Settings = {"padding": (1, 1), "stride": (1, 1), "dilation": (1, 1), "groups": 1}
 
 
 class EnlargingConv2d(Conv2d):
@@ -46,7 +22,7 @@ class EnlargingConv2d(Conv2d):
     rounding, for 16 multiplications in place of 36.
     """
 
-    phases: PhaseKernels | None = None
+    phases: packing.Packed | None = None
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, channels, 3, padding=1)
@@ -54,7 +30,7 @@ class EnlargingConv2d(Conv2d):
     def pack(self) -> None:
         """Sum the taps, where packing is faster; the packed convolution itself serves sizes that are no doubling."""
         if self.packed is None and packing.packs(self.weight):
-            self.phases = PhaseKernels.of(self.weight)
+            self.phases = packing.pack_convolution(_phase_kernels(self.weight), _PHASE_SETTINGS)
         super().pack()
 
     def enlarge(self, x: Tensor, size: tuple[int, int]) -> Tensor:
@@ -63,9 +39,10 @@ class EnlargingConv2d(Conv2d):
             return self._by_phases(x.contiguous(memory_format=torch.channels_last), self.phases)
         return self(F.interpolate(x, size, mode="nearest"))
 
-    def _by_phases(self, x: Tensor, phases: PhaseKernels) -> Tensor:
+    def _by_phases(self, x: Tensor, phases: packing.Packed) -> Tensor:
         batch, channels, height, width = x.shape
-        parts = phases(x, self.bias).chunk(4, dim=1)  # [B, C, h+1, w+1] each
+        biases = None if self.bias is None else self.bias.repeat(4)
+        parts = phases(x, biases).chunk(4, dim=1)  # [B, C, h+1, w+1] each, to be cut from its own corner
         result = torch.empty(
             (batch, channels, 2 * height, 2 * width), dtype=x.dtype, memory_format=torch.channels_last
         )

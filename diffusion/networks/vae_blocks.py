@@ -24,7 +24,7 @@ class ResnetBlock(nn.Module):
         self.nin_shortcut = nn.Identity() if same else Conv2d(channels, out_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.nin_shortcut(x) + self.conv2(self.norm2(self.conv1(self.norm1(x))))
+        return self.conv2(self.norm2(self.conv1(self.norm1(x))), self.nin_shortcut(x))
 
 
 class PixelAttention(nn.Module):
@@ -43,7 +43,7 @@ class PixelAttention(nn.Module):
         normed = self.norm(x)
         q, k, v = (rearrange(part(normed), "b c h w -> b (h w) c") for part in (self.q, self.k, self.v))
         seen = rearrange(attention(q, k, v, num_heads=1), "b (h w) c -> b c h w", h=height, w=width)
-        return x + self.proj_out(seen)
+        return self.proj_out(seen, x)
 
 
 class Middle(nn.Module):

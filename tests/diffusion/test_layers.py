@@ -37,7 +37,7 @@ def test_packed_convolutions(dtype: torch.dtype, size: tuple[int, int], settings
 @torch.no_grad()
 @pytest.mark.parametrize("size", [(4, 4), (3, 5), (1, 1)])
 def test_wide_convolutions(dtype: torch.dtype, size: tuple[int, int]) -> None:
-    layers = Conv2d(1024, 64, 3, padding=1).to(dtype), Upsample(1024).to(dtype)
+    layers = Conv2d(1024, 1024, 3, padding=1).to(dtype), Upsample(1024).to(dtype)
     x = tensor(2, 1024, *size, dtype=dtype)
     expected = [layer(x) for layer in layers]
     layers[0].pack()

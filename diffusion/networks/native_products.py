@@ -1,0 +1,175 @@
+"""Products with weights by the kernels of native/amx_products.h; None where PyTorch has to make them."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from diffusion.networks.native_library import LIBRARY, Library, native_allowed, open_library
+
+FORM = "amx_bf16"
+_PANEL, _STEP = 32, 32
+"""Columns come in panels of this many, depth in steps of this many."""
+_BLOCK_ROWS, _FEW_ROWS = 256, 512
+_BLOCK_ROWS_GATED = 128
+"""Rows that are worked on together; a gate leaves less room beside them."""
+
+
+class _ProductCall(ctypes.Structure):
+    """ProductCall of native/products_calls.h, field by field."""
+
+    _fields_ = (
+        ("x", ctypes.c_void_p),
+        ("weight", ctypes.c_void_p),
+        ("bias", ctypes.c_void_p),
+        ("added", ctypes.c_void_p),
+        ("out", ctypes.c_void_p),
+        ("rows", ctypes.c_int64),
+        ("depth", ctypes.c_int64),
+        ("columns", ctypes.c_int64),
+        ("gated", ctypes.c_int64),
+        ("kernel", ctypes.c_int64),
+        ("stride", ctypes.c_int64),
+        ("height", ctypes.c_int64),
+        ("width", ctypes.c_int64),
+        ("out_height", ctypes.c_int64),
+        ("out_width", ctypes.c_int64),
+        ("block_rows", ctypes.c_int64),
+        ("chunks", ctypes.c_int64),
+        ("workspace_bytes", ctypes.c_int64),
+        ("workspace", ctypes.c_void_p),
+        ("threads_started", ctypes.c_int64),
+        ("claimed", ctypes.c_int64),
+    )
+
+
+@dataclass(frozen=True)
+class Squares:
+    """The neighbourhoods of a picture's pixels: size x size, beginning one above and to the left, `stride` apart."""
+
+    size: int
+    stride: int = 1
+
+    def out_size(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) of what a convolution with a padding of 1 makes of a picture of this size."""
+        return (height + 2 - self.size) // self.stride + 1, (width + 2 - self.size) // self.stride + 1
+
+
+@dataclass(frozen=True)
+class Products:
+    """The products of bfloat16 tensors, for weights that `takes` accepts."""
+
+    library: Library
+
+    def pack(self, weight: Tensor, *, gated: bool = False) -> Tensor:
+        """weight [O, I], I and O multiples of 32, laid out for `multiply`; still of that shape."""
+        if gated:  # panels of 16 values and their 16 gates
+            weight = weight.unflatten(0, (2, -1, _PANEL // 2)).transpose(0, 1).flatten(0, 2)
+        blocks = [_panels(block) for block in weight.split(self._depth_block(weight.shape[1]), dim=1)]
+        return (blocks[0] if len(blocks) == 1 else torch.cat(blocks)).view(weight.shape)
+
+    def multiply(self, x: Tensor, packed: Tensor, bias: Tensor | None, added: Tensor | None = None) -> Tensor:
+        """x [..., I] times the weight, plus bias [O] and `added` [..., O]."""
+        x = x.contiguous()
+        out = torch.empty((*x.shape[:-1], packed.shape[0]), dtype=x.dtype)
+        added = None if added is None else added.contiguous()
+        return self._run(_call(x, packed, bias, added, out, x.numel() // x.shape[-1]), out)
+
+    def gate(self, x: Tensor, packed: Tensor, bias: Tensor | None) -> Tensor:
+        """The first half of `multiply` with a weight packed as gated, times GELU of the second: [..., O / 2]."""
+        x = x.contiguous()
+        out = torch.empty((*x.shape[:-1], packed.shape[0] // 2), dtype=x.dtype)
+        call = _call(x, packed, bias, None, out, x.numel() // x.shape[-1])
+        call.gated = 1
+        return self._run(call, out)
+
+    def convolve(
+        self, x: Tensor, packed: Tensor, bias: Tensor | None, squares: Squares, added: Tensor | None = None
+    ) -> Tensor:
+        """The picture [B, C, h, w] convolved with a padding of 1, channels-last, plus `added` of the same shape.
+
+        packed: the kernels [O, size, size, C] as [O, size * size * C].
+        """
+        pixels = x.permute(0, 2, 3, 1).contiguous()
+        batch, height, width, _ = pixels.shape
+        out_height, out_width = squares.out_size(height, width)
+        out = torch.empty((batch, out_height, out_width, packed.shape[0]), dtype=x.dtype)
+        added = None if added is None else added.permute(0, 2, 3, 1).contiguous()
+        call = _call(pixels, packed, bias, added, out, batch * out_height * out_width)
+        call.kernel, call.stride = squares.size, squares.stride
+        call.height, call.width, call.out_height, call.out_width = height, width, out_height, out_width
+        return self._run(call, out).permute(0, 3, 1, 2)
+
+    def _depth_block(self, depth: int) -> int:
+        depth_block = self.library.functions.weft_product_amx_bf16_depth_block
+        depth_block.argtypes, depth_block.restype = (ctypes.c_int64,), ctypes.c_int64
+        return int(depth_block(depth))
+
+    def _run(self, call: _ProductCall, out: Tensor) -> Tensor:
+        if out.numel() == 0:
+            return out
+        functions, threads = self.library.functions, torch.get_num_threads()
+        call.block_rows, call.chunks = _shares(call, threads)
+        workspace_bytes = functions.weft_product_amx_bf16_workspace
+        workspace_bytes.restype = ctypes.c_int64
+        call.workspace_bytes = workspace_bytes(ctypes.byref(call))
+        workspace = torch.empty(call.workspace_bytes * threads, dtype=torch.uint8)
+        call.workspace = workspace.data_ptr()
+        self.library.run_in_parallel(functions.weft_product_amx_bf16, ctypes.byref(call), threads, 0)
+        return out
+
+
+def takes(weight: Tensor) -> bool:
+    """Whether `best_products` multiply with a weight [O, I] or convolve with one of [O, I, size, size]."""
+    return weight.dtype == torch.bfloat16 and not weight.shape[0] % _PANEL and not weight.shape[1] % _STEP
+
+
+@cache
+def best_products() -> Products | None:
+    """The native products, where they were built and this processor runs them."""
+    library = open_library(LIBRARY) if native_allowed() else None
+    return None if library is None else load_products(library)
+
+
+def load_products(library: Library) -> Products | None:
+    """The products of a library that was opened."""
+    if library.has(f"weft_product_{FORM}") and library.runs(FORM):
+        return Products(library)
+    return None
+
+
+def _panels(block: Tensor) -> Tensor:
+    """[O, I] as the tiles read it: panels of 32 columns, steps of 32 along the depth, two tiles of 16 pairs of rows."""
+    panels = block.unflatten(1, (-1, _STEP // 2, 2)).unflatten(
+        0, (-1, 2, _PANEL // 2)
+    )  # [p, 2, 16, s, 16, 2]
+    return panels.permute(0, 3, 1, 4, 2, 5).flatten()
+
+
+def _call(
+    x: Tensor, packed: Tensor, bias: Tensor | None, added: Tensor | None, out: Tensor, rows: int
+) -> _ProductCall:
+    places = (None if tensor is None else tensor.data_ptr() for tensor in (x, packed, bias, added, out))
+    return _ProductCall(*places, rows, packed.shape[1], packed.shape[0], kernel=1)
+
+
+def _shares(call: _ProductCall, threads: int) -> tuple[int, int]:
+    """(rows of a block, parts that the columns are cut into).
+
+    Few rows are shared by columns, so that the weights, which outweigh them, are read by one thread each; many rows by
+    rows, in as many blocks as keep all threads busy.
+    """
+    most = _BLOCK_ROWS_GATED if call.gated else _BLOCK_ROWS
+    blocks = math.ceil(call.rows / most)
+    if call.rows > _FEW_ROWS:
+        blocks = math.ceil(blocks / threads) * threads if blocks > threads else blocks
+        chunks = math.ceil(threads / blocks)
+    else:
+        chunks = threads
+    block_rows = math.ceil(call.rows / blocks / 16) * 16
+    return block_rows, min(chunks, call.columns // _PANEL)
