@@ -80,7 +80,4 @@ private:
 }  // namespace
 
 WEFT_FORM(amx_bf16, AmxBf16)
-
-WEFT_EXPORT int64_t weft_product_amx_bf16_depth_block(int64_t depth) { return AmxProduct::depth_block(depth); }
-WEFT_EXPORT int64_t weft_product_amx_bf16_workspace(ProductCall* call) { return AmxProduct::workspace_bytes(*call); }
-WEFT_EXPORT void weft_product_amx_bf16(void* call) { AmxProduct::run(*static_cast<ProductCall*>(call)); }
+WEFT_PRODUCT(amx_bf16, AmxBf16Product)

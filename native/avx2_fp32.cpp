@@ -3,6 +3,7 @@
 
 #include "flash.h"
 #include "passes.h"
+#include "register_products.h"
 #include "register_tiles.h"
 
 namespace {
@@ -22,7 +23,10 @@ struct Avx2Fp32 {
     }
 };
 
+using Avx2Product = RegisterProduct<Avx2, 6>;
+
 }  // namespace
 
 WEFT_FORM(avx2_fp32, Avx2Fp32)
 WEFT_PASSES(avx2_fp32, Avx2, Fp32<Avx2>)
+WEFT_PRODUCT(avx2_fp32, Avx2Product)

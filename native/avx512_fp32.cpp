@@ -3,6 +3,7 @@
 
 #include "flash.h"
 #include "passes.h"
+#include "register_products.h"
 #include "register_tiles.h"
 
 namespace {
@@ -22,7 +23,10 @@ struct Avx512Fp32 {
     }
 };
 
+using Avx512Product = RegisterProduct<Avx512, 12>;
+
 }  // namespace
 
 WEFT_FORM(avx512_fp32, Avx512Fp32)
 WEFT_PASSES(avx512_fp32, Avx512, Fp32<Avx512>)
+WEFT_PRODUCT(avx512_fp32, Avx512Product)

@@ -1,20 +1,27 @@
-"""Products with weights by the kernels of native/amx_products.h; None where PyTorch has to make them."""
+"""Products with weights by the kernels of native/products.h; None where PyTorch has to make them."""
 
 from __future__ import annotations
 
 import ctypes
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
 from diffusion.networks.native_library import LIBRARY, Library, native_allowed, open_library
 
-FORM = "amx_bf16"
+# The fastest first. bf16 without AMX is left to oneDNN.
+FORMS: Mapping[torch.dtype, tuple[str, ...]] = MappingProxyType(
+    {torch.bfloat16: ("amx_bf16",), torch.float32: ("avx512_fp32", "avx2_fp32")}
+)
+_GROUPS: Mapping[torch.dtype, int] = MappingProxyType({torch.bfloat16: 16, torch.float32: 24})
+"""Rows that the kernels take at once."""
 _PANEL, _STEP = 32, 32
-"""Columns come in panels of this many, depth in steps of this many."""
+"""Columns come in panels of this many, depth in steps of this many or half of it."""
 _BLOCK_ROWS, _FEW_ROWS = 256, 512
 _BLOCK_ROWS_GATED = 128
 """Rows that are worked on together; a gate leaves less room beside them."""
@@ -62,8 +69,9 @@ class Squares:
 
 @dataclass(frozen=True)
 class Products:
-    """The products of bfloat16 tensors, for weights that `takes` accepts."""
+    """The products of tensors of one dtype, for weights that `products_for` accepts."""
 
+    form: str
     library: Library
 
     def pack(self, weight: Tensor, *, gated: bool = False) -> Tensor:
@@ -106,7 +114,7 @@ class Products:
         return self._run(call, out).permute(0, 3, 1, 2)
 
     def _depth_block(self, depth: int) -> int:
-        depth_block = self.library.functions.weft_product_amx_bf16_depth_block
+        depth_block = self.library.functions[f"weft_product_{self.form}_depth_block"]
         depth_block.argtypes, depth_block.restype = (ctypes.c_int64,), ctypes.c_int64
         return int(depth_block(depth))
 
@@ -114,37 +122,46 @@ class Products:
         if out.numel() == 0:
             return out
         functions, threads = self.library.functions, torch.get_num_threads()
-        call.block_rows, call.chunks = _shares(call, threads)
-        workspace_bytes = functions.weft_product_amx_bf16_workspace
+        call.block_rows, call.chunks = _shares(call, threads, _GROUPS[out.dtype])
+        workspace_bytes = functions[f"weft_product_{self.form}_workspace"]
         workspace_bytes.restype = ctypes.c_int64
         call.workspace_bytes = workspace_bytes(ctypes.byref(call))
         workspace = torch.empty(call.workspace_bytes * threads, dtype=torch.uint8)
         call.workspace = workspace.data_ptr()
-        self.library.run_in_parallel(functions.weft_product_amx_bf16, ctypes.byref(call), threads, 0)
+        work = functions[f"weft_product_{self.form}"]
+        self.library.run_in_parallel(work, ctypes.byref(call), threads, 0)
         return out
 
 
-def takes(weight: Tensor) -> bool:
-    """Whether `best_products` multiply with a weight [O, I] or convolve with one of [O, I, size, size]."""
-    return weight.dtype == torch.bfloat16 and not weight.shape[0] % _PANEL and not weight.shape[1] % _STEP
+def products_for(weight: Tensor) -> Products | None:
+    """The native products, if there are any for a weight [O, I], or [O, I, size, size] of a convolution."""
+    if weight.shape[0] % _PANEL or weight.shape[1] % _STEP:
+        return None
+    return best_products().get(weight.dtype)
 
 
 @cache
-def best_products() -> Products | None:
-    """The native products, where they were built and this processor runs them."""
+def best_products() -> Mapping[torch.dtype, Products]:
+    """The form for each dtype, where there is one that this processor runs."""
     library = open_library(LIBRARY) if native_allowed() else None
-    return None if library is None else load_products(library)
+    return {} if library is None else load_products(library)
 
 
-def load_products(library: Library) -> Products | None:
-    """The products of a library that was opened."""
-    if library.has(f"weft_product_{FORM}") and library.runs(FORM):
-        return Products(library)
-    return None
+def load_products(library: Library) -> dict[torch.dtype, Products]:
+    """The first form of each dtype that was built and that this processor runs."""
+    found: dict[torch.dtype, Products] = {}
+    for dtype, forms in FORMS.items():
+        for form in forms:
+            if library.has(f"weft_product_{form}") and library.runs(form):
+                found.setdefault(dtype, Products(form, library))
+    return found
 
 
 def _panels(block: Tensor) -> Tensor:
-    """[O, I] as the tiles read it: panels of 32 columns, steps of 32 along the depth, two tiles of 16 pairs of rows."""
+    """[O, I] as the kernels read it: panels of 32 columns, and in them row after row of the depth; for bf16 two tiles
+    of 16 pairs of rows each step."""
+    if block.dtype == torch.float32:
+        return block.unflatten(0, (-1, _PANEL)).transpose(1, 2).flatten()
     panels = block.unflatten(1, (-1, _STEP // 2, 2)).unflatten(
         0, (-1, 2, _PANEL // 2)
     )  # [p, 2, 16, s, 16, 2]
@@ -158,7 +175,7 @@ def _call(
     return _ProductCall(*places, rows, packed.shape[1], packed.shape[0], kernel=1)
 
 
-def _shares(call: _ProductCall, threads: int) -> tuple[int, int]:
+def _shares(call: _ProductCall, threads: int, group: int) -> tuple[int, int]:
     """(rows of a block, parts that the columns are cut into).
 
     Few rows are shared by columns, so that the weights, which outweigh them, are read by one thread each; many rows by
@@ -171,5 +188,5 @@ def _shares(call: _ProductCall, threads: int) -> tuple[int, int]:
         chunks = math.ceil(threads / blocks)
     else:
         chunks = threads
-    block_rows = math.ceil(call.rows / blocks / 16) * 16
+    block_rows = math.ceil(call.rows / blocks / group) * group
     return block_rows, min(chunks, call.columns // _PANEL)

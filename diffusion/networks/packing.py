@@ -13,12 +13,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from diffusion.networks import onednn
-from diffusion.networks.native_products import Products, Squares, best_products, takes
+from diffusion.networks.native_products import Products, Squares, products_for
 
 _SMALLEST = 32
 """Layers with fewer channels than this on either side gain nothing."""
 _WIDE = 1024
-"""Convolutions with as many channels as this on both sides have weights that outweigh the picture."""
+"""Convolutions with as many channels as this on both sides have weights that outweigh the picture. oneDNN reads them at
+half of the memory's rate."""
+_NATIVE_LINEAR = ("amx_bf16",)
+"""Native forms that are ahead of oneDNN's linear layers."""
+_NATIVE_CONVOLUTION = ("avx2_fp32",)
+"""Native forms that are ahead of oneDNN in convolutions that are not wide: without AVX-512, oneDNN re-orders pictures
+of most sizes before and after."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,16 +129,16 @@ def packs(weight: Tensor) -> bool:
 
 def pack_linear(weight: Tensor) -> Packed:
     """The weight [O, I] of a linear layer."""
-    products = best_products()
-    if products is not None and takes(weight):
+    products = products_for(weight)
+    if products and products.form in _NATIVE_LINEAR:
         return NativeLinear(products.pack(weight), products)
     return OneDnnLinear(onednn.packed_linear(weight))
 
 
 def pack_gated(weight: Tensor) -> NativeGated | None:
     """The weight [O, I] of a linear layer with its gate, where one kernel does both."""
-    products = best_products()
-    if products is not None and takes(weight):
+    products = products_for(weight)
+    if products and products.form in _NATIVE_LINEAR:
         return NativeGated(products.pack(weight, gated=True), products)
     return None
 
@@ -142,25 +148,27 @@ def pack_convolution(weight: Tensor, settings: onednn.Settings) -> Packed:
     if tuple(weight.shape[2:]) == (1, 1) and _plain(settings, padding=0):
         linear = pack_linear(weight.flatten(1))
         return Pixelwise(linear.tensor, linear)
-    if (
-        _streams(weight)
-        and _plain({**settings, "stride": (1, 1)}, padding=1)
-        and len(set(settings["stride"])) == 1
-    ):
-        return _pack_neighbourhoods(weight, Squares(weight.shape[-1], settings["stride"][0]))
+    squares = _squares(weight, settings)
+    products = products_for(weight) if squares else None
+    wide = min(weight.shape[:2]) >= _WIDE
+    if squares and products and (wide or products.form in _NATIVE_CONVOLUTION):
+        return NativeNeighbourhoods(products.pack(_rows(weight)), products, squares)
+    if squares and wide:
+        return Neighbourhoods(onednn.packed_linear(_rows(weight)), squares)
     return OneDnnConvolution(onednn.packed_convolution(weight, **settings), settings)
 
 
-def _pack_neighbourhoods(weight: Tensor, squares: Squares) -> Packed:
-    rows = weight.permute(0, 2, 3, 1).flatten(1)
-    products = best_products()
-    if products is not None and takes(weight):
-        return NativeNeighbourhoods(products.pack(rows), products, squares)
-    return Neighbourhoods(onednn.packed_linear(rows), squares)
+def _rows(weight: Tensor) -> Tensor:
+    """[O, I, kh, kw] as [O, kh * kw * I], in the order of a neighbourhood's numbers."""
+    return weight.permute(0, 2, 3, 1).flatten(1)
 
 
-def _streams(weight: Tensor) -> bool:
-    return min(weight.shape[:2]) >= _WIDE and tuple(weight.shape[2:]) in ((2, 2), (3, 3))
+def _squares(weight: Tensor, settings: onednn.Settings) -> Squares | None:
+    """The neighbourhoods that a convolution of size 2 or 3 looks at, if it has a padding of 1 and nothing unusual."""
+    (stride, other), size = settings["stride"], weight.shape[-1]
+    if tuple(weight.shape[2:]) not in ((2, 2), (3, 3)) or stride != other:
+        return None
+    return Squares(size, stride) if _plain({**settings, "stride": (1, 1)}, padding=1) else None
 
 
 def _plain(settings: onednn.Settings, *, padding: int) -> bool:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from diffusion.networks import onednn
 from diffusion.networks.layers import Conv2d, Linear
 from diffusion.networks.upsampling import Upsample
 from tests.diffusion.reference import relative_error
@@ -29,7 +30,7 @@ def test_packed_convolutions(dtype: torch.dtype, size: tuple[int, int], settings
     x = tensor(2, 48, *size, dtype=dtype)
     expected = layer(x)
     layer.pack()
-    assert layer.weight is None
+    assert (layer.weight is None) == onednn.usable(dtype)
     assert relative_error(layer(x), expected) < TOLERANCE[dtype]
     assert relative_error(layer(x.to(memory_format=torch.channels_last)), expected) < TOLERANCE[dtype]
 
@@ -53,7 +54,7 @@ def test_packed_linear_layers(dtype: torch.dtype, shape: tuple[int, ...]) -> Non
     x = tensor(*shape, dtype=dtype)
     expected = layer(x)
     layer.pack()
-    assert layer.weight is None
+    assert (layer.weight is None) == onednn.usable(dtype)
     assert relative_error(layer(x), expected) < TOLERANCE[dtype]
 
 

@@ -1,4 +1,5 @@
-"""The products with laid-out weights, and all that they do beside multiplying, against PyTorch in float64."""
+"""The products with laid-out weights, and all that they do beside multiplying: every form that runs here against
+PyTorch in float64, and PyTorch itself where the machine can't run a form."""
 
 import pytest
 import torch
@@ -6,113 +7,144 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from diffusion.networks.layers import Conv2d, GatedLinear, Linear
-from diffusion.networks.native_products import Squares, best_products, takes
+from diffusion.networks.native_library import LIBRARY, open_library
+from diffusion.networks.native_products import FORMS, Products, Squares, products_for
 
-BF16 = torch.bfloat16
+TOLERANCE = {torch.float32: 5e-6, torch.bfloat16: 5e-3}
+FORM_DTYPES = [(form, dtype) for dtype, forms in FORMS.items() for form in forms]
 
 
-def values(*shape: int, scale: float = 1.0, seed: int = 0) -> Tensor:
-    return (torch.randn(shape, generator=torch.Generator().manual_seed(seed)) * scale).to(BF16)
+@pytest.fixture(params=FORM_DTYPES, ids=lambda form: form[0])
+def kernel(request: pytest.FixtureRequest) -> tuple[Products | None, torch.dtype]:
+    form, dtype = request.param
+    library = open_library(LIBRARY)
+    runs = library is not None and library.has(f"weft_product_{form}") and library.runs(form)
+    return (Products(form, library) if library and runs else None), dtype
+
+
+def values(*shape: int, dtype: torch.dtype, scale: float = 1.0, seed: int = 0) -> Tensor:
+    return (torch.randn(shape, generator=torch.Generator().manual_seed(seed)) * scale).to(dtype)
 
 
 def close(found: Tensor, expected: Tensor, roundings: int = 1) -> bool:
-    """Within so many roundings to bf16 of the result's size."""
-    limit = 5e-3 * roundings * max(1.0, float(expected.abs().max()))
+    """Within so many roundings of the result's size to its dtype."""
+    limit = TOLERANCE[found.dtype] * roundings * max(1.0, float(expected.abs().max()))
     return bool((found.double() - expected).abs().max() <= limit)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("added", [False, True])
 @pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize("rows", [1, 15, 16, 33, 300, 700])
+@pytest.mark.parametrize("rows", [1, 11, 16, 33, 300, 700])
 @pytest.mark.parametrize(("depth", "columns"), [(32, 32), (320, 96), (1312, 64), (2912, 160)])
-def test_multiplying(rows: int, depth: int, columns: int, bias: bool, added: bool) -> None:
-    x, weight = values(rows, depth), values(columns, depth, scale=depth**-0.5, seed=1)
-    layer = Linear(depth, columns, bias=bias).to(BF16)
-    layer.weight.copy_(weight)
-    onto = values(rows, columns, seed=2) if added else None
-    expected = F.linear(x.double(), weight.double(), None if layer.bias is None else layer.bias.double())
+def test_multiplying(
+    kernel: tuple[Products | None, torch.dtype], rows: int, depth: int, columns: int, bias: bool, added: bool
+) -> None:
+    products, dtype = kernel
+    x = values(rows, depth, dtype=dtype)
+    layer = Linear(depth, columns, bias=bias).to(dtype)
+    layer.weight.copy_(values(columns, depth, dtype=dtype, scale=depth**-0.5, seed=1))
+    onto = values(rows, columns, dtype=dtype, seed=2) if added else None
+    expected = F.linear(x.double(), layer.weight.double(), layer.bias.double() if bias else None)
     expected += 0 if onto is None else onto.double()
-    assert close(layer(x, onto), expected, roundings=2)
+    if products:
+        packed = products.pack(layer.weight)
+        assert packed.shape == layer.weight.shape
+        assert close(products.multiply(x, packed, layer.bias, onto), expected)
+        # Rows may come in any shape.
+        assert close(
+            products.multiply(x[:, None], packed, layer.bias, None if onto is None else onto[:, None])[:, 0],
+            expected,
+        )
     layer.pack()
-    assert close(layer(x, onto), expected, roundings=1 + (best_products() is None))
-    assert torch.equal(layer(x[:, None], None if onto is None else onto[:, None])[:, 0], layer(x, onto))
+    assert close(layer(x, onto), expected, roundings=2)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize(("rows", "depth", "hidden"), [(1, 32, 32), (77, 320, 160), (530, 1312, 48)])
-def test_multiplying_and_gating(rows: int, depth: int, hidden: int) -> None:
-    layer = GatedLinear(depth, 2 * hidden).to(BF16)
-    x = values(rows, depth, scale=3)
+def test_multiplying_and_gating(
+    kernel: tuple[Products | None, torch.dtype], rows: int, depth: int, hidden: int
+) -> None:
+    products, dtype = kernel
+    layer = GatedLinear(depth, 2 * hidden).to(dtype)
+    x = values(rows, depth, dtype=dtype, scale=3)
     value, gate = F.linear(x.double(), layer.weight.double(), layer.bias.double()).chunk(2, dim=-1)
     expected = value * F.gelu(gate)
+    if products:
+        assert close(products.gate(x, products.pack(layer.weight, gated=True), layer.bias), expected)
     assert close(layer(x), expected, roundings=3)
     layer.pack()
-    if best_products() is not None:
-        assert close(layer(x), expected)
-    assert close(layer(x, expected.to(BF16)), expected + expected.to(BF16), roundings=3)
+    assert close(layer(x), expected, roundings=3)
+    onto = values(rows, hidden, dtype=dtype, seed=1)
+    assert close(layer(x, onto), expected + onto.double(), roundings=3)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("size", [(1, 1), (4, 4), (3, 7), (17, 9)])
 @pytest.mark.parametrize("squares", [Squares(3), Squares(3, stride=2), Squares(2)])
 @pytest.mark.parametrize("channels", [32, 480])
-def test_convolving(squares: Squares, size: tuple[int, int], channels: int) -> None:
-    products = best_products()
-    weight = values(64, channels, squares.size, squares.size, scale=channels**-0.5)
-    x, bias = values(2, channels, *size, seed=1), values(64, seed=2)
-    expected = F.conv2d(x.double(), weight.double(), bias.double(), squares.stride, padding=1)
+def test_convolving(
+    kernel: tuple[Products | None, torch.dtype], squares: Squares, size: tuple[int, int], channels: int
+) -> None:
+    products, dtype = kernel
+    layer = Conv2d(channels, 64, squares.size, squares.stride, padding=1).to(dtype)
+    x = values(2, channels, *size, dtype=dtype, seed=1)
+    expected = F.conv2d(x.double(), layer.weight.double(), layer.bias.double(), squares.stride, padding=1)
     assert expected.shape[2:] == squares.out_size(*size)
-    onto = values(*expected.shape, seed=3)
-    if products is None:
-        layer = Conv2d(channels, 64, squares.size, squares.stride, padding=1).to(BF16)
-        layer.weight.copy_(weight)
-        layer.bias.copy_(bias)
-        assert close(layer(x, onto), expected + onto.double(), roundings=3)
-        return
-    packed = products.pack(weight.permute(0, 2, 3, 1).flatten(1))
-    assert close(products.convolve(x, packed, bias, squares), expected)
-    assert close(products.convolve(x, packed, None, squares, onto), expected - bias[:, None, None] + onto)
+    onto = values(*expected.shape, dtype=dtype, seed=3)
+    if products:
+        packed = products.pack(layer.weight.permute(0, 2, 3, 1).flatten(1))
+        without_bias = expected - layer.bias.double()[:, None, None]
+        assert close(products.convolve(x, packed, layer.bias, squares), expected)
+        assert close(products.convolve(x, packed, None, squares, onto), without_bias + onto.double())
+    layer.pack()
+    assert close(layer(x, onto), expected + onto.double(), roundings=3)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), 3e38])
-def test_extreme_numbers_stay_in_their_rows(bad: float) -> None:
-    layer = Linear(64, 64).to(BF16)
-    x = values(40, 64)
+def test_extreme_numbers_stay_in_their_rows(kernel: tuple[Products | None, torch.dtype], bad: float) -> None:
+    products, dtype = kernel
+    layer = Linear(64, 64).to(dtype)
+    x = values(40, 64, dtype=dtype)
     x[7] = bad
     expected = layer(x)
-    layer.pack()
-    found = layer(x)
+    found = products.multiply(x, products.pack(layer.weight), layer.bias) if products else layer(x)
     assert found[7].isfinite().any() == expected[7].isfinite().any()
     others = torch.arange(40) != 7
-    assert close(found[others], expected[others].double())
+    assert close(found[others], expected[others].double(), roundings=2)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("threads", [1, 2, 5])
-def test_any_number_of_threads_gives_the_same(threads: int) -> None:
-    layer = Linear(320, 96).to(BF16)
-    layer.pack()
-    x = values(400, 320)
-    expected = layer(x)
+def test_any_number_of_threads_gives_the_same(
+    kernel: tuple[Products | None, torch.dtype], threads: int
+) -> None:
+    products, dtype = kernel
+    weight, x = values(96, 320, dtype=dtype), values(400, 320, dtype=dtype, seed=1)
+    layer = Linear(320, 96, bias=False).to(dtype)
+    layer.weight.copy_(weight)
+    packed = products.pack(weight) if products else weight
     before = torch.get_num_threads()
-    torch.set_num_threads(threads)
+    results = []
     try:
-        assert torch.equal(layer(x), expected)
+        for count in (before, threads):
+            torch.set_num_threads(count)
+            results.append(products.multiply(x, packed, None) if products else layer(x))
     finally:
         torch.set_num_threads(before)
+    assert torch.equal(*results)
 
 
 @torch.no_grad()
-def test_no_rows_give_no_rows() -> None:
-    layer = Linear(64, 96).to(BF16)
+def test_no_rows_give_no_rows(kernel: tuple[Products | None, torch.dtype]) -> None:
+    layer = Linear(64, 96).to(kernel[1])
     layer.pack()
-    assert layer(values(0, 64)).shape == (0, 96)
+    assert layer(values(0, 64, dtype=kernel[1])).shape == (0, 96)
 
 
 def test_weights_of_odd_sizes_are_left_to_pytorch() -> None:
-    assert takes(values(32, 64))
-    assert not takes(values(40, 64))
-    assert not takes(values(32, 48))
-    assert not takes(values(32, 64).float())
+    for dtype in FORMS:
+        assert products_for(values(40, 64, dtype=dtype)) is None
+        assert products_for(values(32, 48, dtype=dtype)) is None
+    assert products_for(values(32, 64, dtype=torch.float32).half()) is None
