@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from diffusion.lora.apply import apply_lora
 from diffusion.lora.read import LoraError, read_lora
 from diffusion.model import Clip, Model
+from diffusion.networks.layers import GatedLinear, geglu
 from diffusion.patches import patched_weight
 from diffusion.placement import Placement
 from diffusion.runtime import Runtime
@@ -180,13 +182,14 @@ def side_branches(network: nn.Module, factors: Mapping[str, Factors], strength: 
             F.conv2d(F.conv2d(x, given.down), given.mid, stride=stride, padding=padding), given.up
         )
 
+    def hooked(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor, *, given: Factors) -> Tensor:
+        side = strength * given.scale * branch(module, given, inputs[0])
+        if isinstance(module, GatedLinear):  # whose output is gated already
+            return geglu(F.linear(inputs[0], module.weight, module.bias) + side)
+        return output + side
+
     for name, given in factors.items():
-        module = network.get_submodule(name)
-        module.register_forward_hook(
-            lambda module, inputs, output, given=given: (
-                output + strength * given.scale * branch(module, given, inputs[0])
-            )
-        )
+        network.get_submodule(name).register_forward_hook(partial(hooked, given=given))
 
 
 def inputs() -> tuple[Tensor, Tensor, Tensor]:
