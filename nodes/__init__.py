@@ -2,6 +2,8 @@
 
 from graph import Registry
 from nodes import (
+    compvis,
+    compvis_save,
     conditioning,
     custom_sampling,
     guidance,
@@ -42,6 +44,8 @@ from nodes import (
 
 REGISTRY = Registry.of(
     loaders,
+    compvis,
+    compvis_save,
     conditioning,
     sampling,
     custom_sampling,

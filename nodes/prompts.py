@@ -1,5 +1,6 @@
 """Nodes that make lists of prompts: out of a file, and out of one prompt with parts to try."""
 
+from pathlib import Path
 from typing import Annotated, NamedTuple
 
 from graph import QUIET, Context, File, Range, Text, node
@@ -33,18 +34,22 @@ def prompts_from_file(
         STRING: The prompts, one by one.
     """
     path = ctx.folders.find("input", file)
-    if path.stat().st_size > LARGEST_FILE:
-        raise ValueError(f"{path.name} is larger than {LARGEST_FILE} bytes: split it.")
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path.name} is no text in UTF-8 ({error}): save it anew as such.") from error
-    prompts = [line for line in lines if line.strip()][start:]
+    prompts = [line for line in read_lines(path) if line.strip()][start:]
     prompts = prompts[:count] if count else prompts
     if not prompts:
         raise ValueError(f"{path.name} has no prompt from line {start} on: write one per line.")
     check_items(len(prompts))
     return prompts
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file. Raises ValueError when it is larger than LARGEST_FILE or no UTF-8."""
+    if path.stat().st_size > LARGEST_FILE:
+        raise ValueError(f"{path.name} is larger than {LARGEST_FILE} bytes: split it.")
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path.name} is no text in UTF-8 ({error}): save it anew as such.") from error
 
 
 class Matrix(NamedTuple):

@@ -5,8 +5,11 @@ import os
 import re
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from graph import QUIET, Context, Folders
 from graph.errors import Problem
@@ -31,6 +34,9 @@ _DATE_PARTS = {
     "ss": "%S",
 }
 _NODE_INPUT = re.compile(r"%([^%.]+)\.([^%.]+)%")
+
+Content = bytes | Callable[[BinaryIO], object]
+"""What a file is to hold, or what writes it, for files too large to be held in memory."""
 
 
 def expand_prefix(
@@ -105,19 +111,31 @@ class FilePrefix:
         return None if socket == "STRING" else "FilePrefix stands on str only"
 
 
-def save_numbered(root: Path, prefix: str, suffix: str, content: bytes, *, kind: str) -> dict[str, str]:
+def save_numbered(root: Path, prefix: str, suffix: str, content: Content, *, kind: str) -> dict[str, str]:
     """Write `content` to `root/prefix_00001_suffix`, with the next free number.
 
     Returns where it went as an editor wants it: filename, subfolder, type. Raises OSError with a message that names
     the folder when it can't be written; nothing is left behind then.
     """
     subfolder, name = split_prefix(prefix)
+    return save_first_free(
+        root, subfolder, lambda folder: _numbered_names(folder, name, suffix), content, kind=kind
+    )
+
+
+def save_first_free(
+    root: Path, subfolder: str, names: Callable[[Path], Iterator[str]], content: Content, *, kind: str
+) -> dict[str, str]:
+    """Write `content` into `root/subfolder`, under the first of `names(folder)` that no file has.
+
+    Returns and raises as `save_numbered`.
+    """
     folder = root / subfolder
     try:
         if not folder.resolve().is_relative_to(root.resolve()):
-            raise ValueError(f"filename_prefix {prefix!r} leads outside {root} through a link; use another.")
+            raise ValueError(f"The folder {subfolder!r} leads outside {root} through a link; use another.")
         folder.mkdir(parents=True, exist_ok=True)
-        path = _publish(folder, name, suffix, content)
+        path = _publish(folder, names, content)
     except OSError as error:
         remedy = _REMEDIES.get(error.errno or 0, "Choose another folder with --output-directory.")
         raise OSError(
@@ -126,38 +144,42 @@ def save_numbered(root: Path, prefix: str, suffix: str, content: bytes, *, kind:
     return {"filename": path.name, "subfolder": subfolder, "type": kind}
 
 
-def _publish(folder: Path, name: str, suffix: str, content: bytes) -> Path:
+def _publish(folder: Path, names: Callable[[Path], Iterator[str]], content: Content) -> Path:
     """Write beside the final place first, so that no reader ever meets half a file."""
     handle, temporary = tempfile.mkstemp(dir=folder, prefix=".", suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            if callable(content):
+                content(file)
+            else:
+                file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
-        return _take_next_number(Path(temporary), folder, name, suffix)
+        return next(filter(None, (_placed(Path(temporary), folder / name) for name in names(folder))))
     finally:
         Path(temporary).unlink(missing_ok=True)
 
 
-def _take_next_number(temporary: Path, folder: Path, name: str, suffix: str) -> Path:
-    number = _highest_number(folder, name) + 1
-    while True:
-        path = folder / f"{name}_{number:05}_{suffix}"
+def _placed(temporary: Path, path: Path) -> Path | None:
+    """`path`, where the temporary file is now; None when another file is there."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return None
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
+            raise
         try:
-            os.link(temporary, path)
-            return path
-        except FileExistsError:
-            number += 1
-        except OSError as error:
-            if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
-                raise
             path.touch(exist_ok=False)
-            os.replace(temporary, path)
-            return path
+        except FileExistsError:
+            return None
+        os.replace(temporary, path)
+    return path
 
 
-def _highest_number(folder: Path, name: str) -> int:
+def _numbered_names(folder: Path, name: str, suffix: str) -> Iterator[str]:
     pattern = re.compile(re.escape(name) + r"_(\d+)_", re.IGNORECASE)
     matches = (pattern.match(entry.name) for entry in os.scandir(folder))
-    return max((int(match[1]) for match in matches if match), default=0)
+    highest = max((int(match[1]) for match in matches if match), default=0)
+    return (f"{name}_{number:05}_{suffix}" for number in count(highest + 1))
