@@ -1,6 +1,6 @@
-"""The sizes of the three networks: frozen configs, and those of Stable Diffusion 1.x as constants."""
+"""The sizes of the networks: frozen configs, and those of Stable Diffusion 1.x as constants."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 LATENT_CHANNELS = 4
 LATENT_DOWNSCALE = 8
@@ -23,6 +23,34 @@ class UNetConfig:
     context_dim: int = 768
     num_heads: int = 8
     norm_groups: int = 32
+
+
+@dataclass(frozen=True)
+class ControlNetConfig:
+    """A ControlNet: the down half of a UNet, and what reads the picture that leads it.
+
+    hint_channels: of that picture. hint_widths: of the convolutions that read it; it is halved between two of them.
+    """
+
+    unet: UNetConfig = field(default_factory=UNetConfig)
+    hint_channels: int = 3
+    hint_widths: tuple[int, ...] = (16, 32, 96, 256)
+
+
+@dataclass(frozen=True)
+class AdapterConfig:
+    """A T2I-Adapter. channels: of each level, as the UNet has them. hint_channels: of the picture that it reads.
+
+    light: its smaller form. blocks: residual blocks a level. kernel: the size of the second convolution of each, in the
+    full form. strided: whether levels are halved by convolutions, and not by averages.
+    """
+
+    channels: tuple[int, ...] = (320, 640, 1280, 1280)
+    hint_channels: int = 3
+    light: bool = False
+    blocks: int = 2
+    kernel: int = 1
+    strided: bool = False
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,14 @@ from torch import nn
 
 from diffusion.assembly import LayerMaker
 from diffusion.config import TinyVAEConfig
+from diffusion.control.model import ControlModel, network_kind
 from diffusion.files.in_files import InFiles, Loaded
 from diffusion.memory.calls import guard
 from diffusion.memory.residents import Residents, Way
 from diffusion.model import Clip, Model, Vae
 from diffusion.networks.blueprint import blueprint
+from diffusion.networks.controlnet import ControlNet
+from diffusion.networks.t2i_adapter import FullAdapter, LightAdapter
 from diffusion.networks.tiny_decoder import TinyAutoencoder
 from diffusion.networks.unet import UNet
 from diffusion.networks.upscaler.compact import CompactConfig, CompactNet
@@ -66,9 +69,10 @@ class Runtime:
         return self._network(Autoencoder, vae.config, vae.weights, (), dtype)
 
     def attempt_maps(self, network: nn.Module, ways: Sequence[Way[Result]]) -> Result:
-        """An autoencoder's or upscaler's step in the first of these ways, or a smaller one when memory runs out.
+        """A step of a network over pictures in the first of these ways, or a smaller one when memory runs out.
 
-        UNets and text encoders do this by themselves when they are called. Raises NotEnoughMemory when none works.
+        UNets, ControlNets and text encoders do this by themselves when they are called. Raises NotEnoughMemory when
+        none works.
         """
         return self._residents.attempt(network, ways, large_maps=True)
 
@@ -78,6 +82,11 @@ class Runtime:
             CompactNet if isinstance(model.config, CompactConfig) else RRDBNet
         )
         return self._network(kind, model.config, model.weights, (), self.placement.vae_dtype)
+
+    def control_network(self, model: ControlModel) -> ControlNet | FullAdapter | LightAdapter:
+        """The network of a ControlNet or T2I-Adapter, in the UNet's precision."""
+        kind = network_kind(model.config)
+        return self._network(kind, model.config, model.weights, (), self.placement.dtype)
 
     def release(self) -> None:
         """Let go of every network; the next use makes it anew."""

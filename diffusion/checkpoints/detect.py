@@ -21,7 +21,7 @@ COMPLETE = "Use a complete Stable Diffusion 1.x file."
 
 def unet_config(path: Path, weights: Weights, facts: Facts, *, prefix: str = "") -> UNetConfig:
     """The config of a UNet with canonical keys. Raises CheckpointError, naming the key at fault as `prefix` + key."""
-    shapes = _Shapes(path, "UNet", prefix, weights)
+    shapes = Shapes(path, "UNet", prefix, weights)
     in_channels = shapes.of("input_blocks.0.0.weight", axes=4)[1]
     out_channels = shapes.of("out.2.weight", axes=4)[0]
     if in_channels not in UNET_INPUTS or out_channels != LATENT_CHANNELS:
@@ -30,7 +30,7 @@ def unet_config(path: Path, weights: Weights, facts: Facts, *, prefix: str = "")
             f"its UNet takes {in_channels} channels and gives {out_channels}{_known_input(in_channels)}",
             "Weft runs Stable Diffusion 1.x models of 4 channels, and of 9 for inpainting.",
         )
-    levels = _unet_levels(shapes)
+    levels = unet_levels(shapes)
     return UNetConfig(
         in_channels=in_channels,
         out_channels=out_channels,
@@ -45,7 +45,7 @@ def unet_config(path: Path, weights: Weights, facts: Facts, *, prefix: str = "")
 
 def vae_config(path: Path, weights: Weights, facts: Facts, *, prefix: str = "") -> VAEConfig:
     """The config of an autoencoder with canonical keys. Raises as `unet_config` does."""
-    shapes = _Shapes(path, "VAE", prefix, weights)
+    shapes = Shapes(path, "VAE", prefix, weights)
     latent_channels = shapes.of("decoder.conv_in.weight", axes=4)[1]
     if latent_channels != LATENT_CHANNELS:
         raise CheckpointError(
@@ -74,7 +74,7 @@ def vae_config(path: Path, weights: Weights, facts: Facts, *, prefix: str = "") 
 
 def text_config(path: Path, weights: Weights, facts: Facts, *, prefix: str = "") -> TextConfig:
     """The config of a CLIP text encoder with canonical keys. Raises as `unet_config` does."""
-    shapes = _Shapes(path, "text encoder", prefix, weights)
+    shapes = Shapes(path, "text encoder", prefix, weights)
     vocab_size, width = shapes.of("text_model.embeddings.token_embedding.weight", axes=2)
     num_heads = facts.text_heads or max(1, width // HEAD_WIDTH)
     if width % num_heads or facts.activation not in CLIP_ACTIVATIONS:
@@ -95,14 +95,16 @@ def text_config(path: Path, weights: Weights, facts: Facts, *, prefix: str = "")
 
 
 @dataclass(frozen=True)
-class _Level:
+class Level:
+    """A resolution level of a UNet; blocks: its residual blocks on the way down."""
+
     channels: int
     attention: bool
     blocks: int
 
 
 @dataclass(frozen=True, eq=False)
-class _Shapes:
+class Shapes:
     """Shapes of one network's weights, with errors that say whose."""
 
     path: Path
@@ -145,7 +147,7 @@ class _Shapes:
             )
 
 
-def _unet_levels(shapes: _Shapes) -> list[_Level]:
+def unet_levels(shapes: Shapes) -> list[Level]:
     """The levels on the way down. Stage 0 takes the latent in; each level but the last ends in a downsampler."""
     levels: list[list[int]] = [[]]
     for stage in shapes.children("input_blocks.")[1:]:
@@ -159,10 +161,10 @@ def _unet_levels(shapes: _Shapes) -> list[_Level]:
     return [_unet_level(shapes, stages) for stages in levels]
 
 
-def _unet_level(shapes: _Shapes, stages: Sequence[int]) -> _Level:
+def _unet_level(shapes: Shapes, stages: Sequence[int]) -> Level:
     attention = any(key.startswith(f"input_blocks.{stages[0]}.1.") for key in shapes.weights)
     channels = shapes.of(f"input_blocks.{stages[0]}.0.out_layers.3.weight", axes=4)[0]
-    return _Level(channels, attention, len(stages))
+    return Level(channels, attention, len(stages))
 
 
 def _known_input(in_channels: int) -> str:

@@ -7,7 +7,14 @@ rounded up for the scratch memory of kernels.
 
 from __future__ import annotations
 
-from diffusion.config import LATENT_DOWNSCALE, TinyVAEConfig, UNetConfig, VAEConfig
+from diffusion.config import (
+    LATENT_DOWNSCALE,
+    AdapterConfig,
+    ControlNetConfig,
+    TinyVAEConfig,
+    UNetConfig,
+    VAEConfig,
+)
 from diffusion.networks.upscaler.compact import CompactConfig
 from diffusion.networks.upscaler.rrdb import RRDBConfig
 
@@ -15,6 +22,10 @@ _FIXED = 48 << 20
 """The scratch memory of kernels, and what the heap loses between tensors."""
 _UNET_MAPS = 32
 """Feature maps of the finest level that are alive at once: 28 counted (half are the feed-forward's, 12 the skips)."""
+_HINT_MAPS = 4
+"""Maps of a ControlNet's first convolutions, as large as the picture: into one, out of it, activated, and one over."""
+_ADAPTER_MAPS = 6
+"""Maps of a T2I-Adapter's finest level."""
 _DECODER_MAPS, _ENCODER_MAPS = 7.5, 5.5
 """The same for the autoencoder: 7 and 5 counted, at the last enlargement and the first residual block."""
 _TINY_MAPS = 8
@@ -31,6 +42,18 @@ def unet_bytes(config: UNetConfig, *, rows: int, height: int, width: int, itemsi
     """For a call with `rows` latents of this height and width, prompts counted: 330 MB for 2 of 64x64 in bfloat16."""
     maps = _UNET_MAPS * config.channels[0] * rows * height * width * itemsize
     return int(maps) + _FIXED
+
+
+def hint_bytes(
+    config: ControlNetConfig | AdapterConfig, *, rows: int, height: int, width: int, itemsize: int
+) -> int:
+    """For reading `rows` pictures for latents of this height and width."""
+    cells = rows * height * width
+    picture = config.hint_channels * cells * LATENT_DOWNSCALE**2
+    if isinstance(config, AdapterConfig):
+        return (_ADAPTER_MAPS * config.channels[0] * cells + picture) * itemsize + _FIXED
+    maps = _HINT_MAPS * config.hint_widths[0] * cells * LATENT_DOWNSCALE**2
+    return (maps + picture) * itemsize + _FIXED
 
 
 def decoder_bytes(config: VAEConfig | TinyVAEConfig, *, height: int, width: int, itemsize: int) -> int:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from diffusion.memory.activations import unet_bytes
 from diffusion.memory.residents import Residents, Way
 from diffusion.networks.attention import Prompt
+from diffusion.networks.controlnet import ControlNet
 from diffusion.networks.unet import UNet
 from diffusion.text.text_encoder import TextEncoder
 
@@ -53,9 +54,12 @@ class Guarded:
 
 def guard(network: nn.Module, residents: Residents) -> None:
     """Make `network`, one of `residents`, do with less when it is called and memory runs short."""
-    ways = (
-        _unet_ways if isinstance(network, UNet) else _text_ways if isinstance(network, TextEncoder) else None
-    )
+    kinds: dict[type[nn.Module], Callable[..., Sequence[Way[Any]]]] = {
+        UNet: _unet_ways,
+        ControlNet: _control_ways,
+        TextEncoder: _text_ways,
+    }
+    ways = next((ways for kind, ways in kinds.items() if isinstance(network, kind)), None)
     if ways is not None and not isinstance(network.forward, Guarded):
         # The instance's attribute goes before the class's method, which the ways call.
         network.forward = Guarded(residents, weakref.ref(network), ways)
@@ -63,6 +67,18 @@ def guard(network: nn.Module, residents: Residents) -> None:
 
 def _text_ways(network: TextEncoder, *args: Any, **kwargs: Any) -> list[Way[Any]]:
     return [Way(_TEXT_BYTES, partial(TextEncoder.forward, network, *args, **kwargs))]
+
+
+def _control_ways(
+    network: ControlNet, x: Tensor, hint: Tensor, timesteps: Tensor, context: Tensor | Prompt
+) -> list[Way[Any]]:
+    """All rows at once: the UNet that the result goes to, which has hooks then, needs as much. What it holds of skip
+    connections is here what will be added to them."""
+    rows, (height, width) = len(context if isinstance(context, Tensor) else context.context), x.shape[-2:]
+    needs = unet_bytes(
+        network.config.unet, rows=rows, height=height, width=width, itemsize=network.dtype.itemsize
+    )
+    return [Way(needs, partial(ControlNet.forward, network, x, hint, timesteps, context))]
 
 
 def _unet_ways(

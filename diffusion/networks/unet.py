@@ -38,16 +38,12 @@ class UNet(nn.Module):
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
-        _check(config)
+        check_config(config)
         self.config = config
-        first, emb_dim = config.channels[0], 4 * config.channels[0]
-        self.time_embed = nn.Sequential(Linear(first, emb_dim), nn.SiLU(), Linear(emb_dim, emb_dim))
-        self.input_blocks = nn.ModuleList(_down(config))
-        self.middle_block = Stage(
-            _residual(config, config.channels[-1], config.channels[-1]),
-            _transformer(config, config.channels[-1]),
-            _residual(config, config.channels[-1], config.channels[-1]),
-        )
+        first = config.channels[0]
+        self.time_embed = time_network(config)
+        self.input_blocks = nn.ModuleList(down_stages(config))
+        self.middle_block = middle_stage(config)
         self.output_blocks = nn.ModuleList(_up(config))
         # The identity holds the place of the activation, which checkpoints count in their names.
         self.out = nn.Sequential(
@@ -82,9 +78,7 @@ class UNet(nn.Module):
 
     def read(self, context: Tensor) -> Prompt:
         """The prompt [B, T, context_dim] with what every layer makes of it, for many calls with the same one."""
-        context = context.to(self.dtype)
-        layers = [layer for name, layer in self.named_modules() if name.endswith(".attn2")]
-        return Prompt(context, {layer: layer.keys_and_values(context) for layer in layers})
+        return prompt_for(self, context.to(self.dtype))
 
     def _check_inputs(self, x: Tensor, timesteps: Tensor, context: Tensor) -> None:
         if x.shape[1] != self.config.in_channels:
@@ -145,11 +139,18 @@ def _around_inner(
     return around(descend, h, place)
 
 
+def prompt_for(network: nn.Module, context: Tensor) -> Prompt:
+    """The prompt [B, T, context_dim] with what every layer of `network` that attends to prompts makes of it."""
+    layers = [layer for name, layer in network.named_modules() if name.endswith(".attn2")]
+    return Prompt(context, {layer: layer.keys_and_values(context) for layer in layers})
+
+
 def _size(x: Tensor) -> tuple[int, int]:
     return x.shape[-2], x.shape[-1]
 
 
-def _check(config: UNetConfig) -> None:
+def check_config(config: UNetConfig) -> None:
+    """Raise ValueError for channels that cannot be split into the norm groups or heads."""
     if len(config.channels) != len(config.attention):
         raise ValueError(
             f"UNet config: {len(config.channels)} levels in channels {config.channels}, "
@@ -175,7 +176,21 @@ def _transformer(config: UNetConfig, channels: int) -> SpatialTransformer:
     )
 
 
-def _down(config: UNetConfig) -> list[Stage]:
+def time_network(config: UNetConfig) -> nn.Sequential:
+    """What makes the signal of a timestep of its embedding."""
+    first, emb_dim = config.channels[0], 4 * config.channels[0]
+    return nn.Sequential(Linear(first, emb_dim), nn.SiLU(), Linear(emb_dim, emb_dim))
+
+
+def middle_stage(config: UNetConfig) -> Stage:
+    """The stage between the way down and the way up."""
+    width = config.channels[-1]
+    return Stage(
+        _residual(config, width, width), _transformer(config, width), _residual(config, width, width)
+    )
+
+
+def down_stages(config: UNetConfig) -> list[Stage]:
     """The stages from the input to the coarsest level, one skip connection each."""
     width = config.channels[0]
     stages = [Stage(InputConv(config.in_channels, width))]
@@ -191,8 +206,8 @@ def _down(config: UNetConfig) -> list[Stage]:
     return stages
 
 
-def _skip_widths(config: UNetConfig) -> list[int]:
-    """The channels that each stage of `_down` leaves."""
+def skip_widths(config: UNetConfig) -> list[int]:
+    """The channels that each of `down_stages` leaves."""
     widths = [config.channels[0]]
     for level, channels in enumerate(config.channels):
         downsample = level < len(config.channels) - 1
@@ -202,7 +217,7 @@ def _skip_widths(config: UNetConfig) -> list[int]:
 
 def _up(config: UNetConfig) -> list[Stage]:
     """The stages back to the finest level; each takes the last unused skip connection."""
-    skips = _skip_widths(config)
+    skips = skip_widths(config)
     width = config.channels[-1]
     stages = []
     for level in reversed(range(len(config.channels))):
