@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from torch import Tensor
@@ -41,6 +41,48 @@ def read_torch_zip(file: MappedFile) -> dict[str, Tensor]:
 
     Raises CheckpointError for a damaged file, another kind of archive, and a pickle that would run code.
     """
+    return _tensors(file, *_open_zip(file))
+
+
+def read_torch_legacy(file: MappedFile) -> dict[str, Tensor]:
+    """The tensors of a file in the form torch.save wrote before 1.6: five pickles, then the storages' bytes.
+
+    Flattened, and raising, as for a zip file.
+    """
+    return _tensors(file, *_open_legacy(file))
+
+
+def read_torch_tree(file: MappedFile) -> object:
+    """What torch.save was given, in either form, where its nesting counts: tables, lists, texts and numbers, tensors.
+
+    A table, list or tuple that is nested deeper than MAX_DEPTH is None. Raises as for a zip file.
+    """
+    zipped = bytes(file.data[: len(LOCAL_SIGNATURE)]) == LOCAL_SIGNATURE
+    value, locate = _open_zip(file) if zipped else _open_legacy(file)
+    return _Tree(file, locate).of("", value, 0)
+
+
+@dataclass(frozen=True, eq=False)
+class _Tree:
+    """Puts tensors into their places in nested values. made: by identity, so that what is met twice is made once."""
+
+    file: MappedFile
+    locate: _Locate
+    made: dict[int, object] = field(default_factory=dict)
+
+    def of(self, name: str, value: object, depth: int) -> object:
+        if isinstance(value, StoredTensor):
+            return _tensor(self.file, name, value, self.locate)
+        if not isinstance(value, dict | list | tuple) or depth > MAX_DEPTH:
+            return None if isinstance(value, dict | list | tuple) else value
+        if id(value) not in self.made:
+            items = value.items() if isinstance(value, dict) else enumerate(value)
+            inner = {key: self.of(f"{name}.{key}", item, depth + 1) for key, item in items}
+            self.made[id(value)] = inner if isinstance(value, dict) else list(inner.values())
+        return self.made[id(value)]
+
+
+def _open_zip(file: MappedFile) -> tuple[object, _Locate]:
     entries = _zip_entries(file)
     pickles = [name for name in entries if PurePosixPath(name).name == "data.pkl"]
     if not pickles:
@@ -53,14 +95,10 @@ def read_torch_zip(file: MappedFile) -> dict[str, Tensor]:
         )
     extent = entries[pickles[0]]
     value, _ = _read_pickle(file, Reader(file.data, extent.start, extent.start + extent.nbytes))
-    return _tensors(file, value, lambda storage: entries.get(f"{folder}data/{storage.key}"))
+    return value, lambda storage: entries.get(f"{folder}data/{storage.key}")
 
 
-def read_torch_legacy(file: MappedFile) -> dict[str, Tensor]:
-    """The tensors of a file in the form torch.save wrote before 1.6: five pickles, then the storages' bytes.
-
-    Flattened, and raising, as for a zip file.
-    """
+def _open_legacy(file: MappedFile) -> tuple[object, _Locate]:
     reader = Reader(file.data)
     magic, _ = _read_pickle(file, reader)
     if magic != LEGACY_MAGIC:
@@ -76,7 +114,7 @@ def read_torch_legacy(file: MappedFile) -> dict[str, Tensor]:
     value, storages = _read_pickle(file, reader)
     keys, _ = _read_pickle(file, reader)
     extents = _legacy_extents(file, reader.position, keys, storages)
-    return _tensors(file, value, lambda storage: extents.get(storage.key))
+    return value, lambda storage: extents.get(storage.key)
 
 
 def _read_pickle(file: MappedFile, reader: Reader) -> tuple[object, dict[str, Storage]]:

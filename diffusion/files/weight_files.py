@@ -11,7 +11,7 @@ from torch import Tensor
 
 from diffusion.files.mapped_file import FETCH_AGAIN, CheckpointError, MappedFile
 from diffusion.files.safetensors_file import LENGTH_BYTES, read_safetensors
-from diffusion.files.torch_file import read_torch_legacy, read_torch_zip
+from diffusion.files.torch_file import read_torch_legacy, read_torch_tree, read_torch_zip
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +74,22 @@ def read_weights(path: Path) -> WeightFile:
             path, f"it is {kind.value} without any tensors", "Check what was saved into it."
         )
     return WeightFile(path, MappingProxyType(tensors), MappingProxyType(metadata), file)
+
+
+def read_tree(path: Path) -> object:
+    """What a .pt, .ckpt, .pth or .bin file holds, nested as it was saved; its tensors are views of the file.
+
+    Raises CheckpointError as `read_weights` does, and for a .safetensors file, which nests nothing.
+    """
+    _check_is_file(path)
+    file = MappedFile.open(path)
+    kind = _kind(file)
+    _check_suffix(path, kind)
+    if kind is _Kind.SAFETENSORS:
+        raise CheckpointError(
+            path, "it is a .safetensors file, which holds nothing but tensors", "Use a .pt file."
+        )
+    return read_torch_tree(file)
 
 
 def _check_is_file(path: Path) -> None:

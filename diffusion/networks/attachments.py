@@ -44,6 +44,9 @@ CrossAttend = Callable[[Tensor, Tensor, Tensor], Tensor]
 AroundCrossAttention = Callable[[CrossAttend, Tensor, Tensor, Tensor, Spot], Tensor]
 """(attend, tokens, for keys, for values, spot): likewise."""
 
+Sources = Callable[[Tensor, Tensor, Spot], tuple[Tensor, Tensor]]
+"""(for keys, for values, spot): what an attention layer, self or cross, makes keys and values of, changed."""
+
 AroundInner = Callable[[Callable[[Tensor], Tensor], Tensor, Place], Tensor]
 """(descend, h, place): all that lies below the input stage `place`, which left h [B, C, h, w]; what it gives goes to
 the output stage across."""
@@ -64,6 +67,7 @@ class Hooks:
     inner: tuple[AroundInner, ...] = ()
     join: tuple[Join, ...] = ()
     after: tuple[After, ...] = ()
+    sources: tuple[Sources, ...] = ()
 
     def __bool__(self) -> bool:
         return any(getattr(self, field.name) for field in fields(self))

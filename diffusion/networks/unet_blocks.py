@@ -4,6 +4,7 @@ Every part is called as part(x, signals), so that a stage is a plain list of the
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,6 +21,7 @@ from diffusion.networks.attachments import (
     Hooks,
     Place,
     SelfAttend,
+    Sources,
     Spot,
 )
 from diffusion.networks.attention import CrossAttention, Prompt
@@ -154,17 +156,36 @@ class TransformerBlock(nn.Module):
 
     def _self_attention(self, tokens: Tensor, signals: Signals, size: tuple[int, int]) -> Tensor:
         attend: SelfAttend = self.attn1
+        if sources := signals.hooks.sources:
+            attend = partial(_attend_from, sources, Spot(signals.place, size, self.attn1))
         for around in reversed(signals.hooks.self_attention):
             attend = partial(_around_self, around, attend, Spot(signals.place, size, self.attn1))
         return attend(tokens)
 
     def _cross_attention(self, tokens: Tensor, signals: Signals, size: tuple[int, int]) -> Tensor:
-        if not signals.hooks.cross_attention:
+        if not signals.hooks.cross_attention and not signals.hooks.sources:
             return self.attn2.to_prompt(tokens, signals.prompt)
         attend: CrossAttend = self.attn2
+        if sources := signals.hooks.sources:
+            attend = partial(_attend_from, sources, Spot(signals.place, size, self.attn2))
         for around in reversed(signals.hooks.cross_attention):
             attend = partial(_around_cross, around, attend, Spot(signals.place, size, self.attn2))
         return attend(tokens, signals.prompt.context, signals.prompt.context)
+
+
+def _attend_from(
+    sources: Sequence[Sources],
+    spot: Spot,
+    tokens: Tensor,
+    keys: Tensor | None = None,
+    values: Tensor | None = None,
+) -> Tensor:
+    """Attention of tokens to what `sources` make of keys and values, or else of the tokens."""
+    keys = tokens if keys is None else keys
+    values = keys if values is None else values
+    for source in sources:
+        keys, values = source(keys, values, spot)
+    return spot.layer(tokens, keys, values)
 
 
 def _around_self(around: AroundSelfAttention, attend: SelfAttend, spot: Spot, tokens: Tensor) -> Tensor:
