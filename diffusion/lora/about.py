@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from diffusion.lora.patch import LowRank
+from diffusion.lora.patch import Change
 
 _CONTEXT_WIDTHS: Mapping[int, str] = {
     768: "Stable Diffusion 1.x",
@@ -23,10 +23,10 @@ _FAMILY_MARKS: tuple[tuple[str, str], ...] = (
 )
 
 
-def made_for(modules: Iterable[LowRank], keys: Iterable[str]) -> str:
+def made_for(modules: Iterable[Change], keys: Iterable[str]) -> str:
     """The family of models that a LoRA with these modules and file keys fits, as far as they tell."""
     text_width = None
-    for module in modules:
+    for module in (module for module in modules if len(module.shape) > 1):
         name, width = module.name.replace(".", "_"), module.shape[1]
         if "attn2" in name and name.endswith(("to_k", "to_v")):
             return _CONTEXT_WIDTHS.get(width, f"a model whose text states are {width} wide")

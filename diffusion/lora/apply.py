@@ -8,7 +8,7 @@ from diffusion.checkpoints.diffusers_names import unet_modules
 from diffusion.files.in_files import InFiles
 from diffusion.lora.about import made_for
 from diffusion.lora.keys import flattened
-from diffusion.lora.patch import LoraPatch, LowRank
+from diffusion.lora.patch import Change, LoraPatch
 from diffusion.lora.read import Lora, LoraError, examples
 from diffusion.model import Clip, Model
 from diffusion.types import Weights
@@ -49,25 +49,29 @@ def apply_lora(
 
 def _targeted(
     lora: Lora,
-    modules: Mapping[str, LowRank],
+    modules: Mapping[str, Change],
     weights: Weights,
     targets: Mapping[str, str],
     missing: list[str],
-) -> dict[str, LowRank]:
-    """The factors by the canonical key of the weight they change; modules without one are added to `missing`."""
-    factors: dict[str, LowRank] = {}
-    for flat, low_rank in modules.items():
-        key = targets.get(flat)
-        if key is None:
-            missing.append(low_rank.name)
+) -> dict[str, Change]:
+    """The changes by the canonical key of the weight they change; modules without one are added to `missing`.
+
+    targets: modules by the flattened names that files give them.
+    """
+    factors: dict[str, Change] = {}
+    for place, change in modules.items():
+        flat, _, parameter = place.rpartition(".")
+        key = f"{targets[flat]}.{parameter}" if flat in targets else None
+        if key is None or key not in weights:
+            missing.append(change.name)
             continue
         if key in factors:
-            twice = f"{factors[key].name} and {low_rank.name} both change {key}"
+            twice = f"{factors[key].name} and {change.name} both change {key}"
             raise LoraError(lora.path, twice, "Keep one of the two adapters it holds.")
-        if not low_rank.fits(weights[key].shape):
-            shapes = f"is of shape {list(low_rank.shape)}, but {key} is {list(weights[key].shape)}"
-            raise _wrong_model(lora, f"its change of {low_rank.name} {shapes}")
-        factors[key] = low_rank
+        if not change.fits(weights[key].shape):
+            shapes = f"is of shape {list(change.shape)}, but {key} is {list(weights[key].shape)}"
+            raise _wrong_model(lora, f"its change of {change.name} {shapes}")
+        factors[key] = change
     if not factors:
         raise _wrong_model(
             lora, f"none of its {len(modules)} modules is in this model (it has {examples(missing)})"
@@ -84,16 +88,17 @@ def _wrong_model(lora: Lora, problem: str) -> LoraError:
 
 
 def _unet_targets(model: Model) -> dict[str, str]:
-    """The canonical key of each weight, by every flattened name that LoRA files give its module."""
-    theirs = {flattened(name): f"{own}{_WEIGHT}" for name, own in unet_modules(model.config).items()}
-    return {name: key for name, key in theirs.items() if key in model.weights} | _own_targets(model.weights)
+    """The canonical name of each module, by every flattened name that LoRA files give it."""
+    theirs = {flattened(name): own for name, own in unet_modules(model.config).items()}
+    return theirs | _own_targets(model.weights)
 
 
 def _text_targets(clip: Clip) -> dict[str, str]:
     """As `_unet_targets`. Newer files leave out the outermost module's name, `text_model`."""
     own = _own_targets(clip.weights)
-    return {name.removeprefix("text_model_"): key for name, key in own.items()} | own
+    return {name.removeprefix("text_model_"): module for name, module in own.items()} | own
 
 
 def _own_targets(weights: Weights) -> dict[str, str]:
-    return {flattened(key.removesuffix(_WEIGHT)): key for key in weights if key.endswith(_WEIGHT)}
+    modules = (key.removesuffix(_WEIGHT) for key in weights if key.endswith(_WEIGHT))
+    return {flattened(module): module for module in modules}

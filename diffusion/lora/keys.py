@@ -1,4 +1,4 @@
-"""How LoRA files name their tensors: kohya's, diffusers' and peft's keys, read into part, module and role."""
+"""How LoRA files name their tensors: kohya's, LyCORIS', diffusers' and peft's keys, read into part, module and role."""
 
 import re
 from dataclasses import dataclass
@@ -7,7 +7,37 @@ from typing import Literal
 Part = Literal["unet", "text", "other"]
 """The network a key belongs to; "other" is one that Stable Diffusion 1.x does not have."""
 
-Role = Literal["down", "up", "mid", "alpha"]
+Role = Literal[
+    "down",
+    "up",
+    "mid",
+    "alpha",
+    "up_bias",
+    "magnitude",
+    "dora_scale",
+    "diff",
+    "diff_b",
+    "hada_w1_a",
+    "hada_w1_b",
+    "hada_t1",
+    "hada_w2_a",
+    "hada_w2_b",
+    "hada_t2",
+    "lokr_w1",
+    "lokr_w1_a",
+    "lokr_w1_b",
+    "lokr_w2",
+    "lokr_w2_a",
+    "lokr_w2_b",
+    "lokr_t2",
+]
+"""What a tensor is to its module's change. diff, diff_b: the whole change of the weight, of the bias."""
+
+_BY_NAME: tuple[Role, ...] = (
+    *("hada_w1_a", "hada_w1_b", "hada_t1", "hada_w2_a", "hada_w2_b", "hada_t2"),
+    *("lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b", "lokr_t2"),
+)
+"""Roles that files call as we do."""
 
 _ROLES: tuple[tuple[re.Pattern[str], Role], ...] = (
     (re.compile(r"\.lora_down\.weight$"), "down"),
@@ -18,17 +48,20 @@ _ROLES: tuple[tuple[re.Pattern[str], Role], ...] = (
     (re.compile(r"(_lora|\.lora|\.lora_linear_layer)\.down\.weight$"), "down"),
     (re.compile(r"(_lora|\.lora|\.lora_linear_layer)\.up\.weight$"), "up"),
     (re.compile(r"(_lora|\.lora|\.lora_linear_layer)?\.alpha$"), "alpha"),
+    (re.compile(r"\.lora_B(\.\w+)?\.bias$"), "up_bias"),
+    (re.compile(r"\.lora_magnitude_vector(\.(?!weight$)\w+)?(\.weight)?$"), "magnitude"),
+    (re.compile(r"\.dora_scale$"), "dora_scale"),
+    (re.compile(r"\.(diff|w_norm)$"), "diff"),
+    (re.compile(r"\.(diff_b|b_norm)$"), "diff_b"),
+    *((re.compile(rf"\.{name}(\.(?!weight$)\w+)?(\.weight)?$"), name) for name in _BY_NAME),
 )
 
 _OTHER_KINDS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"\.hada_(w[12]_[ab]|t[12])(\.weight)?$"), "LoHa"),
-    (re.compile(r"\.lokr_(w[12](_[ab])?|t[12])(\.weight)?$"), "LoKr"),
-    (re.compile(r"\.(dora_scale|lora_magnitude_vector(\..+)?)$"), "DoRA"),
     (re.compile(r"\.(oft_blocks|oft_diag|oft_[rRsS](\..+)?|boft_.+)$"), "OFT"),
     (re.compile(r"\.[ab][12]\.weight$"), "GLoRA"),
     (re.compile(r"\.on_input$"), "IA3"),
-    (re.compile(r"\.([wb]_norm|diff|diff_b)$"), "full-weight difference"),
-    (re.compile(r"\.lora_B(\.\w+)?\.bias$"), "LoRA with trained biases"),
+    (re.compile(r"\.lokr_t1$"), "LoKr of two kernels"),
+    (re.compile(r"\.(set_weight|reshape_weight)$"), "weight replacement"),
 )
 
 _PREFIXES: tuple[tuple[str, Part], ...] = (
@@ -92,7 +125,7 @@ def parse_key(key: str) -> LoraKey | None:
 
 
 def other_kind(key: str) -> str | None:
-    """The name of the adapter kind other than LoRA that a key belongs to, if it is recognised."""
+    """The name of the adapter kind that a key belongs to, if it is known and not one that can be applied."""
     return next((kind for pattern, kind in _OTHER_KINDS if pattern.search(key)), None)
 
 

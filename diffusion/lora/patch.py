@@ -3,9 +3,37 @@
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import torch
 from torch import Tensor
+
+
+class Change(Protocol):
+    """A trained change to one weight, kept in the form in which its file has it. Immutable."""
+
+    @property
+    def name(self) -> str:
+        """The keys of its tensors in the file, without their suffixes."""
+        ...
+
+    @property
+    def scale(self) -> float:
+        """What the product of its tensors is multiplied by at strength 1."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the change, for messages."""
+        ...
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Whether a weight of this shape can be changed."""
+        ...
+
+    def added_to(self, weight: Tensor, strength: float) -> Tensor:
+        """`weight`, float32, with `strength` times the change; same shape, same device."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +60,7 @@ class LowRank:
 
     def fits(self, shape: tuple[int, ...]) -> bool:
         """Whether a weight of this shape can be changed. A linear layer and a 1x1 convolution are the same thing."""
-        return _without_unit_kernel(self.shape) == _without_unit_kernel(shape)
+        return same_shape(self.shape, shape)
 
     def added_to(self, weight: Tensor, strength: float) -> Tensor:
         """`weight`, float32, with `strength` times the change; same shape, same device."""
@@ -52,7 +80,7 @@ class LoraPatch:
     source: what stands for the file that they came from.
     """
 
-    factors: Mapping[str, LowRank]
+    factors: Mapping[str, Change]
     strength: float
     source: Hashable
 
@@ -69,6 +97,11 @@ class LoraPatch:
     def apply(self, key: str, weight: Tensor) -> Tensor:
         """The changed weight, float32; `weight` is not written to."""
         return self.factors[key].added_to(weight, self.strength)
+
+
+def same_shape(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    """Whether two shapes are the same when a matrix and a 1x1 kernel count as the same thing."""
+    return _without_unit_kernel(one) == _without_unit_kernel(other)
 
 
 def _without_unit_kernel(shape: tuple[int, ...]) -> tuple[int, ...]:

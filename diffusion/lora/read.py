@@ -10,9 +10,9 @@ from diffusion.files.lookalikes import seems_to_be
 from diffusion.files.mapped_file import FETCH_AGAIN, CheckpointError, MappedFile
 from diffusion.files.weight_files import read_weights
 from diffusion.lora.about import made_for
-from diffusion.lora.factors import ModuleTensors, low_rank
+from diffusion.lora.factors import ModuleTensors, changes
 from diffusion.lora.keys import Part, other_kind, parse_key
-from diffusion.lora.patch import LowRank
+from diffusion.lora.patch import Change
 from diffusion.lora.scale import AdapterSettings, adapter_settings
 
 
@@ -22,8 +22,9 @@ class LoraError(CheckpointError):
 
 @dataclass(frozen=True, eq=False)
 class Lora:
-    """A LoRA file read: what it changes in the UNet and in the text encoder, by the module's flattened name.
+    """A LoRA file read: what it changes in the UNet and in the text encoder.
 
+    unet, text: by the module's flattened name and its parameter, `mid_block_resnets_0_conv1.weight`.
     file: what its tensors are views of. source: equal for two readings of the same unchanged file.
     unmatched: keys of the file that belong to neither, such as a second text encoder's.
     """
@@ -31,8 +32,8 @@ class Lora:
     path: Path
     file: MappedFile
     source: Hashable
-    unet: Mapping[str, LowRank] = field(default_factory=dict)
-    text: Mapping[str, LowRank] = field(default_factory=dict)
+    unet: Mapping[str, Change] = field(default_factory=dict)
+    text: Mapping[str, Change] = field(default_factory=dict)
     unmatched: tuple[str, ...] = ()
 
 
@@ -42,22 +43,24 @@ def read_lora(path: Path) -> Lora:
     Every value is looked at once, to find those that are not finite. No pickle code is run.
 
     Raises CheckpointError for a file that is missing, cut short or not of weights, and its LoraError, naming the
-    key, for one without a LoRA, for adapters of other kinds (LoHa, LoKr, DoRA, ...), and for factors that are
-    incomplete, misshapen or not finite.
+    key, for one without a LoRA, for adapters of other kinds (OFT, GLoRA, IA3), and for factors that are incomplete,
+    misshapen or not finite. Kinds that are read: LoRA and LoCon, LoHa, LoKr, DoRA upon any of them, whole differences
+    of weights, biases and norms.
     """
     file = read_weights(path)
     modules, unmatched = _sorted_by_module(path, file.tensors)
     if not modules:
         raise _nothing_for_us(path, file.tensors)
-    parts: dict[Part, dict[str, LowRank]] = {"unet": {}, "text": {}}
+    parts: dict[Part, dict[str, Change]] = {"unet": {}, "text": {}}
     try:
         settings = adapter_settings(path, file.metadata)
         for (part, flat), module in modules.items():
-            parts[part][flat] = low_rank(module, settings.get(part, AdapterSettings()))
+            found = changes(module, settings.get(part, AdapterSettings()))
+            parts[part] |= {f"{flat}.{parameter}": change for parameter, change in found.items()}
     except ValueError as error:
         raise LoraError(path, str(error), FETCH_AGAIN) from error
     # The scales may come from a file beside this one.
-    scales = tuple(factors.scale for part in parts.values() for factors in part.values())
+    scales = tuple(change.scale for part in parts.values() for change in part.values())
     return Lora(path, file.mapped, (file.mapped.stamp, scales), parts["unet"], parts["text"], unmatched)
 
 
@@ -75,7 +78,9 @@ def _sorted_by_module(
     for key, tensor in tensors.items():
         if kind := other_kind(key):
             raise LoraError(
-                path, f"it is a {kind} file (it has {key})", "Weft applies LoRA files only, so far."
+                path,
+                f"it is a {kind} file (it has {key})",
+                "Weft applies LoRA, LoCon, LoHa, LoKr, DoRA and whole differences.",
             )
         parsed = parse_key(key)
         if parsed is None or parsed.part == "other":

@@ -20,17 +20,21 @@ _PREFIXES: Mapping[str, Part] = {"unet.": "unet", "text_encoder.": "text"}
 
 @dataclass(frozen=True)
 class AdapterSettings:
-    """What peft's LoraConfig says of one network's scale. patterns: alphas of single modules, by name or regex."""
+    """What peft's configs say of one network's scale. patterns: alphas of single modules, by name or regex.
+
+    rank: for modules whose tensors do not tell it.
+    """
 
     alpha: float | None = None
     patterns: Mapping[str, float] = field(default_factory=dict)
     rank_stabilised: bool = False
+    rank: int | None = None
 
-    def scale(self, module: str, rank: int) -> float:
+    def scale(self, module: str, rank: int | None) -> float:
         """alpha / rank, or alpha / sqrt(rank) for rank-stabilised LoRA (Kalajdzievski 2023); 1 without an alpha."""
         named = (a for name, a in self.patterns.items() if re.match(rf"(.*\.)?({name})$", module))
-        alpha = next(named, self.alpha)
-        if alpha is None:
+        alpha, rank = next(named, self.alpha), rank or self.rank
+        if alpha is None or rank is None:
             return 1.0
         return alpha / (math.sqrt(rank) if self.rank_stabilised else rank)
 
@@ -64,7 +68,9 @@ def _under(prefix: str, said: Mapping[str, object]) -> dict[str, object]:
 
 
 def _settings(said: Mapping[str, object]) -> AdapterSettings:
-    alpha, patterns = said.get("lora_alpha"), said.get("alpha_pattern") or {}
+    # LoHa and LoKr call it alpha, LoRA lora_alpha.
+    alpha, patterns = said.get("lora_alpha", said.get("alpha")), said.get("alpha_pattern") or {}
+    rank = said.get("r")
     if not isinstance(patterns, Mapping):
         raise TypeError(f"alpha_pattern is {patterns!r}, not a table")
     for name in patterns:
@@ -73,4 +79,5 @@ def _settings(said: Mapping[str, object]) -> AdapterSettings:
         alpha=None if alpha is None else float(str(alpha)),
         patterns={name: float(value) for name, value in patterns.items()},
         rank_stabilised=bool(said.get("use_rslora")),
+        rank=rank if type(rank) is int and rank > 0 else None,
     )

@@ -79,20 +79,11 @@ def test_a_file_without_a_lora_is_named_for_what_it_seems(tmp_path: Path, key: s
 @pytest.mark.parametrize(
     ("suffix", "kind"),
     [
-        ("hada_w1_a", "LoHa"),
-        ("hada_t2", "LoHa"),
-        ("lokr_w1", "LoKr"),
-        ("lokr_w2_b", "LoKr"),
-        ("dora_scale", "DoRA"),
-        ("lora_magnitude_vector", "DoRA"),
-        ("lora_magnitude_vector.default.weight", "DoRA"),
         ("oft_blocks", "OFT"),
         ("a1.weight", "GLoRA"),
         ("on_input", "IA3"),
-        ("diff", "full-weight difference"),
-        ("w_norm", "full-weight difference"),
-        ("lora_B.bias", "LoRA with trained biases"),
-        ("lora_B.default.bias", "LoRA with trained biases"),
+        ("lokr_t1", "LoKr of two kernels"),
+        ("set_weight", "weight replacement"),
     ],
 )
 def test_adapters_of_other_kinds_are_refused_by_name(tmp_path: Path, suffix: str, kind: str) -> None:
