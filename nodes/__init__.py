@@ -2,6 +2,7 @@
 
 from graph import Registry
 from nodes import (
+    component_loaders,
     compvis,
     compvis_save,
     conditioning,
@@ -24,7 +25,10 @@ from nodes import (
     logic,
     loops,
     mask,
+    model_merging,
+    model_merging_sd1,
     model_sampling,
+    model_saving,
     noise,
     numbers,
     plots,
@@ -38,12 +42,14 @@ from nodes import (
     speed,
     text,
     tiled,
+    unet_features,
     upscale,
     values,
 )
 
 REGISTRY = Registry.of(
     loaders,
+    component_loaders,
     compvis,
     compvis_save,
     conditioning,
@@ -56,6 +62,10 @@ REGISTRY = Registry.of(
     guidance,
     model_sampling,
     speed,
+    unet_features,
+    model_merging,
+    model_merging_sd1,
+    model_saving,
     latent,
     latent_transform,
     latent_combine,

@@ -10,6 +10,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
+from diffusion.checkpoints.marks import MARKS
 from diffusion.files.mapped_file import CheckpointError
 from diffusion.networks.blueprint import blueprint
 from diffusion.types import Weights
@@ -60,7 +61,7 @@ def split(path: Path, tensors: Weights) -> Parts:
         prefix = next((prefix for prefix in by_prefix if key.startswith(prefix)), None)
         if prefix is not None:
             by_prefix[prefix][key.removeprefix(prefix)] = tensor
-        elif key not in _SCHEDULE and not key.startswith(_HARMLESS_ROOT):
+        elif key not in _SCHEDULE | MARKS and not key.startswith(_HARMLESS_ROOT):
             strangers.append(key)
     if strangers:
         raise CheckpointError(

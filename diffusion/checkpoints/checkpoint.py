@@ -16,6 +16,7 @@ from diffusion.checkpoints.canonical import (
 from diffusion.checkpoints.diffusers_folder import load_diffusers
 from diffusion.checkpoints.diffusers_layout import is_diffusers_vae, vae_from_diffusers
 from diffusion.checkpoints.facts import facts_from_metadata
+from diffusion.checkpoints.marks import marked
 from diffusion.checkpoints.parts import Checkpoint, Origin, absent_clip, absent_vae, clip_of, model_of, vae_of
 from diffusion.files.lookalikes import check_is_checkpoint, check_is_vae
 from diffusion.files.mapped_file import CheckpointError
@@ -29,7 +30,8 @@ __all__ = ["Checkpoint", "CheckpointError", "load_checkpoint", "load_diffusers",
 def load_checkpoint(path: Path, runtime: Runtime, *, ema: bool = False) -> Checkpoint:
     """Load an original single-file Stable Diffusion 1.x checkpoint, .safetensors or .ckpt, fp32, fp16 or bf16.
 
-    ema: take the weights averaged over training, which "full" files have beside the others. Tensors are views of
+    ema: take the weights averaged over training, which "full" files have beside the others. Empty tensors v_pred and
+    ztsnr mark a UNet that predicts v. Tensors are views of
     the mapped file in its own dtype, and none is read yet. No pickle code is run. Raises CheckpointError that says
     what the file seems to be when it is anything else, or names the keys that are missing, extra or misshapen.
     """
@@ -43,7 +45,7 @@ def load_checkpoint(path: Path, runtime: Runtime, *, ema: bool = False) -> Check
         Origin(path, (file.mapped,), prefix) for prefix in (UNET_PREFIX, TEXT_PREFIX, VAE_PREFIX)
     )
     return Checkpoint(
-        model_of(replace(from_unet, ema=ema), unet, facts, runtime),
+        marked(model_of(replace(from_unet, ema=ema), unet, facts, runtime), file.tensors),
         clip_of(from_text, parts.text, facts, runtime) if parts.text else absent_clip(path, runtime),
         vae_of(from_vae, parts.vae, facts, runtime) if parts.vae else absent_vae(path, runtime),
     )

@@ -71,11 +71,6 @@ _NEVER_STABLE_DIFFUSION_1 = (
     Lookalike("a Flux model", _SD1, _contains("double_blocks.")),
     Lookalike("a Stable Diffusion 2.x model", _SD1, _starts("cond_stage_model.model.")),
     Lookalike(
-        "a v-prediction model",
-        "Weft runs Stable Diffusion 1.x models that predict noise.",
-        _starts("v_pred", "ztsnr"),
-    ),
-    Lookalike(
         "a ControlNet",
         "It belongs into models/controlnet; a checkpoint is something else.",
         _starts("control_model.", "controlnet_", "input_hint_block.", "zero_convs.", "lllite_"),

@@ -14,6 +14,7 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from diffusion.networks.attention import CrossAttention
+    from diffusion.types import Conditioning
 
 
 @dataclass(frozen=True)
@@ -89,12 +90,13 @@ class Call:
     """One call of the UNet in a sampling run.
 
     x: [B, 4, h, w], the noisy latents. sigma: their noise level. owners: which conditioning (its position among those
-    asked for) each of the n chunks of B rows belongs to.
+    asked for) each of the n chunks of B rows belongs to. asked: those conditionings.
     """
 
     x: Tensor
     sigma: float
     owners: tuple[int, ...]
+    asked: tuple[Conditioning, ...] = ()
 
 
 HooksForCall = Callable[[Call], Hooks]

@@ -52,11 +52,21 @@ class Denoiser:
     attached: tuple[HooksForCall, ...] = ()
     _prompts: OrderedDict[tuple[object, ...], Prompt] = field(default_factory=OrderedDict, init=False)
 
-    def predict(self, x: Tensor, sigma: float, conditionings: Sequence[Conditioning]) -> tuple[Tensor, ...]:
+    def predict(
+        self,
+        x: Tensor,
+        sigma: float,
+        conditionings: Sequence[Conditioning],
+        /,
+        *,
+        attached: Sequence[HooksForCall] = (),
+    ) -> tuple[Tensor, ...]:
         """x0 under each conditioning, [B, 4, h, w] float32, in as few UNet calls as context lengths allow.
 
-        A conditioning of several prompts gives the mean of their predictions.
+        A conditioning of several prompts gives the mean of their predictions. attached: features for these calls
+        alone, inside of those for all.
         """
+        asked = tuple(conditionings)
         jobs = [
             _Job(entry, owner)
             for owner, conditioning in enumerate(conditionings)
@@ -64,20 +74,27 @@ class Denoiser:
         ]
         totals = [torch.zeros_like(x) for _ in conditionings]
         for batch in _batches(jobs):
-            for job, output in zip(batch, self._denoised(x, sigma, batch), strict=True):
+            for job, output in zip(batch, self._denoised(x, sigma, batch, asked, attached), strict=True):
                 totals[job.owner] += output
         return tuple(
             total / len(conditioning.entries)
             for total, conditioning in zip(totals, conditionings, strict=True)
         )
 
-    def _denoised(self, x: Tensor, sigma: float, batch: Sequence[_Job]) -> tuple[Tensor, ...]:
+    def _denoised(
+        self,
+        x: Tensor,
+        sigma: float,
+        batch: Sequence[_Job],
+        asked: tuple[Conditioning, ...],
+        attached: Sequence[HooksForCall],
+    ) -> tuple[Tensor, ...]:
         """x0 for each of the batch's prompts, in one UNet call."""
         unit = x / self.prediction.deviation(sigma)
         seen = unit if self.extra is None else torch.cat([unit, self.extra], dim=1)
         timestep = torch.full((1,), float(self.schedule.timestep(sigma)), device=x.device)
-        call = Call(x, sigma, tuple(job.owner for job in batch))
-        hooks = all_hooks(begun(call) for begun in self.attached)
+        call = Call(x, sigma, tuple(job.owner for job in batch), asked)
+        hooks = all_hooks(begun(call) for begun in (*self.attached, *attached))
         output = self.unet(seen, timestep, self._prompt(batch, x), hooks).float()
         return tuple(self.prediction.denoised(part, x, sigma) for part in output.chunk(len(batch)))
 

@@ -94,9 +94,11 @@ class CFG:
             return positive_alone(predict, x, sigma, self.positive, self.negative if with_uncond else None)
         guidance = self.model.guidance
         alone = math.isclose(self.scale, 1.0) and not (with_uncond or guidance.needs_uncond)
-        cond, *rest = predict(x, sigma, [self.positive] if alone else [self.positive, self.negative])
+        kept: Memory = {} if memory is None else memory
+        asked = [self.positive] if alone else [self.positive, self.negative]
+        cond, *rest = guidance.watching(predict, kept)(x, sigma, asked)
         uncond = rest[0] if rest else None
-        seen = Predicted(x, sigma, self.scale, cond, uncond, predict, {} if memory is None else memory)
+        seen = Predicted(x, sigma, self.scale, cond, uncond, predict, kept, self.positive, self.negative)
         seen = guidance.prepared(seen)
         return Guided(guidance.applied(seen), seen.uncond)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,6 +56,16 @@ class Tokenizer:
         Raises FileNotFoundError when it has neither, ValueError when a file is damaged or not a CLIP tokenizer's.
         """
         return cls._of(folder_vocabulary(folder), str(folder))
+
+    @property
+    def merges(self) -> tuple[str, ...] | None:
+        """The merges that `from_merges` makes this tokenizer of again; empty for CLIP's own, None when none do."""
+        listed = json.loads(self._backend.to_str())["model"]["merges"]
+        pairs = [tuple(merge.split(" ") if isinstance(merge, str) else merge) for merge in listed]
+        merges = tuple(" ".join(pair) for pair in pairs)
+        if merges_vocabulary(merges).ids != self._backend.get_vocab():
+            return None
+        return () if pairs == list(clip_vocabulary().merges) else merges
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Ids of `text`, of any length, without start and end. Half surrogate pairs count as U+FFFD."""

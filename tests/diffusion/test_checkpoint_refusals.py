@@ -78,11 +78,6 @@ LOOKALIKES: dict[str, tuple[Callable[[], dict[str, Tensor]], str, str]] = {
         SD1,
     ),
     "Flux": (lambda: filled("double_blocks.0.img_attn.qkv.weight"), "a Flux model", SD1),
-    "v-prediction": (
-        lambda: {**original(), **filled("v_pred")},
-        "a v-prediction model",
-        "that predict noise.",
-    ),
     "ControlNet": (
         lambda: filled("control_model.input_hint_block.0.weight"),
         "a ControlNet",

@@ -32,9 +32,10 @@ class Unguided:
         memory: Memory | None = None,
         with_uncond: bool = False,
     ) -> Guided:
-        (cond,) = predict(x, sigma, [self.conditioning])
+        guidance = self.model.guidance
+        kept: Memory = {} if memory is None else memory
+        (cond,) = guidance.watching(predict, kept)(x, sigma, [self.conditioning])
         if not self.model.is_guided_at(sigma):
             return Guided(cond, cond)
-        guidance = self.model.guidance
-        seen = Predicted(x, sigma, 1.0, cond, None, predict, {} if memory is None else memory)
+        seen = Predicted(x, sigma, 1.0, cond, None, predict, kept, self.conditioning)
         return Guided(guidance.applied(guidance.prepared(seen)), cond)

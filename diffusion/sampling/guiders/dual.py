@@ -55,10 +55,11 @@ class DualCFG:
         kept: Memory = {} if memory is None else memory
         if self.nested:
             return self._nested(predict, x, sigma, kept)
-        cond, *rest = predict(x, sigma, self._asked(with_uncond))
+        cond, *rest = self.model.guidance.watching(predict, kept)(x, sigma, self._asked(with_uncond))
         middle = rest[0] if rest else cond
         negative = rest[1] if len(rest) > 1 else None
-        seen = Predicted(x, sigma, self.middle_scale, middle, negative, predict, kept)
+        prompts = (self.middle if rest else self.positive, self.negative)
+        seen = Predicted(x, sigma, self.middle_scale, middle, negative, predict, kept, *prompts)
         led = self.model.guidance.applied(seen)
         return Guided(led + (cond - middle) * self.scale, negative)
 
@@ -69,7 +70,8 @@ class DualCFG:
         return (self.positive,) if math.isclose(self.scale, 1.0) else (self.positive, self.middle)
 
     def _nested(self, predict: Predict, x: Tensor, sigma: float, memory: Memory) -> Guided:
-        cond, middle, negative = predict(x, sigma, [self.positive, self.middle, self.negative])
-        seen = Predicted(x, sigma, self.scale, cond, middle, predict, memory)
+        asked = [self.positive, self.middle, self.negative]
+        cond, middle, negative = self.model.guidance.watching(predict, memory)(x, sigma, asked)
+        seen = Predicted(x, sigma, self.scale, cond, middle, predict, memory, self.positive, self.middle)
         led = self.model.guidance.applied(seen)
         return Guided(negative + (led - negative) * self.middle_scale, middle)

@@ -53,9 +53,10 @@ class PerpNeg:
         guidance = self.model.guidance
         with_negative = with_uncond or guidance.needs_uncond or not math.isclose(self.neg_scale, 0.0)
         asked = [self.positive, self.empty, *([self.negative] if with_negative else [])]
-        cond, empty, *rest = predict(x, sigma, asked)
         kept: Memory = {} if memory is None else memory
-        seen = Predicted(x, sigma, self.scale, cond, rest[0] if rest else None, predict, kept)
+        cond, empty, *rest = guidance.watching(predict, kept)(x, sigma, asked)
+        uncond = rest[0] if rest else None
+        seen = Predicted(x, sigma, self.scale, cond, uncond, predict, kept, self.positive, self.negative)
         seen = guidance.prepared(seen)
         negative = empty if seen.uncond is None else seen.uncond
         led = perpendicular_guidance(

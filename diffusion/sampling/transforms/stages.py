@@ -7,14 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 from torch import Tensor
 
+from diffusion.networks.attachments import HooksForCall
 from diffusion.types import Conditioning
 
-Predict = Callable[[Tensor, float, Sequence[Conditioning]], Sequence[Tensor]]
-"""(x, sigma, conditionings) -> x0 under each (see Denoiser.predict)."""
+
+class Predict(Protocol):
+    """(x, sigma, conditionings) -> x0 under each (see Denoiser.predict). attached: features for this call alone."""
+
+    def __call__(
+        self,
+        x: Tensor,
+        sigma: float,
+        conditionings: Sequence[Conditioning],
+        /,
+        *,
+        attached: Sequence[HooksForCall] = (),
+    ) -> Sequence[Tensor]: ...
+
 
 Memory = dict[object, Any]
 """What changes keep from one call of the model to the next within a run, each under itself as the key."""
@@ -26,7 +40,8 @@ class Predicted:
 
     x: the noisy latent at level sigma. scale: how far to go from uncond past cond. cond: x0 with the prompt; uncond:
     x0 without it, or with the negative one; None where scale is 1 and nobody needs it. All [B, 4, h, w] float32.
-    predict: for changes that ask the model for more. memory: of this run.
+    predict: for changes that ask the model for more. memory: of this run. positive, negative: the prompts of cond and
+    uncond.
     """
 
     x: Tensor
@@ -36,12 +51,16 @@ class Predicted:
     uncond: Tensor | None
     predict: Predict
     memory: Memory = field(default_factory=dict)
+    positive: Conditioning | None = None
+    negative: Conditioning | None = None
 
 
 Before = Callable[[Predicted], Predicted]
 Combine = Callable[[Predicted], Tensor]
 After = Callable[[Predicted, Tensor], Tensor]
 """(what was predicted, x0 as combined so far) -> x0."""
+Watch = Callable[[Memory], HooksForCall]
+"""(memory of the run) -> what looks on while the UNet predicts, and keeps there what a change wants to know."""
 
 
 def classifier_free(seen: Predicted) -> Tensor:
@@ -56,7 +75,7 @@ class Guidance:
     """How the predictions under two prompts become one. Immutable; each method gives a changed copy.
 
     before, after: in the order in which they were added. needs_uncond: the prediction without the prompt is made at
-    scale 1 too. conditionings: what the changes may ask the model for.
+    scale 1 too. conditionings: what the changes may ask the model for. watches: what they want to see of the UNet.
     """
 
     before: tuple[Before, ...] = ()
@@ -64,6 +83,7 @@ class Guidance:
     after: tuple[After, ...] = ()
     needs_uncond: bool = False
     conditionings: tuple[Conditioning, ...] = ()
+    watches: tuple[Watch, ...] = ()
 
     def first(self, change: Before) -> Guidance:
         """With one more change to the predictions before they are combined."""
@@ -76,6 +96,12 @@ class Guidance:
     def then(self, change: After) -> Guidance:
         """With one more change to what they were combined to."""
         return replace(self, after=(*self.after, change))
+
+    def watching(self, predict: Predict, memory: Memory) -> Predict:
+        """`predict` for the prompts that are to be combined, looked on by the changes that want to."""
+        if not self.watches:
+            return predict
+        return partial(predict, attached=tuple(watch(memory) for watch in self.watches))
 
     def prepared(self, seen: Predicted) -> Predicted:
         """The predictions as the changes before combination leave them."""

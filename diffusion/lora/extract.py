@@ -1,0 +1,100 @@
+"""A LoRA made of the difference of two models: of each weight's the nearest matrix of low rank, or the whole.
+
+Names are kohya's, which every program that applies LoRA files reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from diffusion.checkpoints.diffusers_names import unet_modules
+from diffusion.files.safetensors_writing import Stored
+from diffusion.lora.keys import flattened
+from diffusion.merging import Sum
+from diffusion.model import Clip, Model
+from diffusion.patches import patched_weight
+
+Kind = Literal["standard", "full_diff"]
+_DTYPE = torch.float16
+_LEAST = 1e-6
+
+
+def extracted(
+    difference: Model | Clip, *, rank: int, kind: Kind, norms_and_biases: bool
+) -> dict[str, Stored]:
+    """The LoRA of a difference, as diffusion.merging makes it, by the keys of a file.
+
+    rank: at most so much for each weight. kind: "standard" for factors, "full_diff" for the differences themselves.
+    norms_and_biases: whether what has no factors is taken whole. What does not differ is left out of a standard one.
+    Raises ValueError for what is no difference of two models, and where nothing differs.
+    """
+    if not any(isinstance(patch, Sum) for patch in difference.patches):
+        raise ValueError(
+            "This is a whole model, not the difference of two: a LoRA of it would replace the model that it is put on. "
+            "Connect what ModelMergeSubtract (CLIPMergeSubtract for a text encoder) gives."
+        )
+    names = _names(difference)
+    found: dict[str, Stored] = {}
+    for key, weight in difference.weights.items():
+        module, _, parameter = key.rpartition(".")
+        head, change = names[module], partial(_change, difference, key)
+        if parameter == "bias" or weight.ndim < 2:
+            suffix = "diff_b" if parameter == "bias" else "diff"
+            if norms_and_biases and bool((difference_here := change()).any()):
+                found[f"{head}.{suffix}"] = Stored.of(difference_here.to(_DTYPE))
+        elif kind == "full_diff":
+            found[f"{head}.diff"] = Stored(_DTYPE, tuple(weight.shape), change)
+        else:
+            found |= {name: Stored.of(tensor) for name, tensor in _factors(head, change(), rank)}
+    if not found:
+        raise ValueError("The two models do not differ: there is nothing to make a LoRA of.")
+    return found
+
+
+def nearest_of_rank(change: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """(up [O, R], down [R, I]) whose product is the matrix of rank R nearest to change [O, I] (Eckart and Young 1936).
+
+    Found by the eigenvectors of the smaller of the two products of the matrix with itself, in float64: the other side
+    is what the matrix makes of them. Both factors are scaled to the same size.
+    """
+    matrix = change.double()
+    wide = matrix.shape[0] <= matrix.shape[1]
+    lengths, vectors = torch.linalg.eigh(matrix @ matrix.T if wide else matrix.T @ matrix)
+    vectors = vectors[:, -rank:]
+    up, down = (vectors, vectors.T @ matrix) if wide else (matrix @ vectors, vectors.T)
+    # A singular value is the root of a length, and each factor gets the root of that. What is next to nothing beside
+    # the greatest stays so in both.
+    balance = lengths[-rank:].clamp_min(0).pow(0.25)
+    balance = balance.clamp_min(_LEAST * float(balance.max()))
+    if wide:
+        return up * balance, down / balance[:, None]
+    return up / balance, down * balance[:, None]
+
+
+def _factors(head: str, change: Tensor, rank: int) -> Iterator[tuple[str, Tensor]]:
+    """The tensors of one module of a LoRA; none when nothing changes."""
+    if not bool(change.any()):
+        return
+    up, down = nearest_of_rank(change.flatten(1), min(rank, change.shape[0], change[0].numel()))
+    kernel = change.shape[2:]
+    ranked = down.shape[0]
+    yield f"{head}.lora_up.weight", up.reshape(-1, ranked, *(1 for _ in kernel)).to(_DTYPE)
+    yield f"{head}.lora_down.weight", down.reshape(ranked, -1, *kernel).to(_DTYPE)
+    yield f"{head}.alpha", torch.tensor(float(ranked), dtype=_DTYPE)
+
+
+def _change(difference: Model | Clip, key: str) -> Tensor:
+    return patched_weight(key, difference.weights[key], difference.patches)
+
+
+def _names(part: Model | Clip) -> Mapping[str, str]:
+    """kohya's name of every module, by ours."""
+    if isinstance(part, Model):
+        return {ours: f"lora_unet_{flattened(theirs)}" for theirs, ours in unet_modules(part.config).items()}
+    modules = (key.rpartition(".")[0] for key in part.weights)
+    return {module: f"lora_te_{flattened(module)}" for module in modules}

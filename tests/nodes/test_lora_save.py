@@ -1,0 +1,130 @@
+"""LoRAs made of two models: the nearest of their rank; put on the first they make the second, in diffusers too."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from diffusion.lora.apply import apply_lora
+from diffusion.lora.extract import nearest_of_rank
+from diffusion.lora.read import read_lora
+from diffusion.model import Clip, Model
+from diffusion.patches import patched_weight
+from graph import Context, Folders
+from nodes.model_saving import lora_save
+from tests.diffusion.lora_samples import kohya_unet, unet_factors, write
+from tests.diffusion.lora_samples import named as lora_named
+from tests.diffusion.reference import relative_error
+from tests.diffusion.test_lora_diffusers import attention_only, load_into, reference_unet, unet_inputs
+from tests.nodes.test_model_merging import ONE, TWO, WORDS, clip, model
+from tests.nodes.toys import call
+
+HALF = 2e-3
+"""Factors are kept in float16."""
+
+
+def difference(first: Any, second: Any) -> Any:
+    if isinstance(first, Model):
+        return call("ModelMergeSubtract", model1=first, model2=second)
+    return call("CLIPMergeSubtract", clip1=first, clip2=second)
+
+
+def saved(folder: Path, **inputs: Any) -> Path:
+    shown = lora_save(filename_prefix="x", ctx=Context(folders=Folders(output=folder)), **inputs)
+    assert shown.ui is not None
+    return folder / shown.ui["models"][0]["filename"]
+
+
+def with_lora(value: Model | Clip, path: Path) -> dict[str, Tensor]:
+    model = value if isinstance(value, Model) else None
+    clip = value if isinstance(value, Clip) else None
+    changed = [
+        part
+        for part in apply_lora(model, clip, read_lora(path), strength_model=1.0, strength_clip=1.0)
+        if part
+    ]
+    (patched,) = changed
+    return {key: patched_weight(key, tensor, patched.patches) for key, tensor in patched.weights.items()}
+
+
+@pytest.mark.parametrize("shape", [(20, 50), (50, 20), (30, 30)])
+@pytest.mark.parametrize("rank", [1, 5, 20])
+def test_no_matrix_of_that_rank_is_nearer(shape: tuple[int, int], rank: int) -> None:
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(rank), dtype=torch.float64)
+    up, down = nearest_of_rank(matrix, rank)
+    u, s, v = torch.linalg.svd(matrix)
+    nearest = (u[:, :rank] * s[:rank]) @ v[:rank]
+    assert (up.shape, down.shape) == ((shape[0], rank), (rank, shape[1]))
+    torch.testing.assert_close(up @ down, nearest, rtol=1e-8, atol=1e-8)
+    torch.testing.assert_close(up.norm(), down.norm())
+
+
+@pytest.mark.parametrize("inputs", [{"rank": 4096}, {"lora_type": "full_diff"}])
+def test_the_whole_difference_makes_one_model_of_the_other(tmp_path: Path, inputs: dict[str, Any]) -> None:
+    path = saved(tmp_path, model_diff=difference(TWO, ONE), **inputs)
+    for key, found in with_lora(ONE, path).items():
+        assert relative_error(found, TWO.weights[key]) < HALF, key
+
+
+def test_a_low_rank_difference_is_found_again_by_its_rank(tmp_path: Path) -> None:
+    """A LoRA's own difference: extraction at its rank gives it back, at less a part of it."""
+    factors = unet_factors(rank=3)
+    path = write(tmp_path / "style.safetensors", lora_named(factors, kohya_unet))
+    tuned, _ = apply_lora(ONE, None, read_lora(path), strength_model=1.0, strength_clip=1.0)
+    assert tuned is not None
+    wanted = {key: patched_weight(key, tensor, tuned.patches) for key, tensor in ONE.weights.items()}
+    errors = {}
+    for rank in (1, 4):  # of the drawn factors, some have rank 3 and some 4
+        found = with_lora(ONE, saved(tmp_path, model_diff=difference(tuned, ONE), rank=rank))
+        changed = [key for key in wanted if not torch.equal(wanted[key], ONE.weights[key])]
+        assert [key for key in found if not torch.equal(found[key], ONE.weights[key])] == changed
+        errors[rank] = max(
+            relative_error(found[key] - ONE.weights[key], wanted[key] - ONE.weights[key]) for key in changed
+        )
+    assert errors[4] < HALF
+    assert errors[1] > 0.1
+
+
+def test_both_networks_go_into_one_file(tmp_path: Path) -> None:
+    words = clip(4)
+    path = saved(
+        tmp_path, model_diff=difference(TWO, ONE), text_encoder_diff=difference(words, WORDS), rank=4096
+    )
+    lora = read_lora(path)
+    assert (len(lora.unet), len(lora.text), lora.unmatched) == (len(ONE.weights), len(WORDS.weights), ())
+    for key, found in with_lora(WORDS, path).items():
+        assert relative_error(found, words.weights[key]) < HALF, key
+
+
+def test_biases_and_norms_are_left_out_when_told(tmp_path: Path) -> None:
+    path = saved(tmp_path, model_diff=difference(TWO, ONE), rank=4096, bias_diff=False)
+    for key, found in with_lora(ONE, path).items():
+        assert torch.equal(found, ONE.weights[key]) == (ONE.weights[key].ndim < 2), key
+
+
+@torch.no_grad()
+def test_diffusers_reads_it(tmp_path: Path) -> None:
+    factors = attention_only(unet_factors(rank=3))
+    plain = model(0)  # the seed of the reference's weights
+    path = write(tmp_path / "style.safetensors", lora_named(factors, kohya_unet))
+    tuned, _ = apply_lora(plain, None, read_lora(path), strength_model=1.0, strength_clip=1.0)
+    extracted = saved(tmp_path, model_diff=difference(tuned, plain), rank=4, bias_diff=False)
+    reference = reference_unet()
+    before = reference(*unet_inputs()).sample
+    load_into(reference, extracted, strength=1.0)
+    found = reference(*unet_inputs()).sample
+    assert tuned is not None
+    expected = tuned.runtime.unet(tuned)(*unet_inputs())
+    assert relative_error(before, expected) > 0.01
+    assert relative_error(found, expected) < HALF
+
+
+def test_a_lora_of_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="connect model_diff"):
+        saved(tmp_path)
+    with pytest.raises(ValueError, match="whole model"):
+        saved(tmp_path, model_diff=ONE)
+    with pytest.raises(ValueError, match="do not differ"):
+        saved(tmp_path, model_diff=difference(ONE, model(1)))
