@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import NewType
 
 from torch import Tensor
@@ -33,16 +34,69 @@ class Latent:
     batch_index: tuple[int, ...] | None = None
 
 
+@dataclass(frozen=True)
+class Area:
+    """A rectangle of the picture, in cells of the latent (8x8 pixels), or in shares of the picture's sides, 0..1."""
+
+    height: float
+    width: float
+    top: float
+    left: float
+    shares: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Scope:
+    """Where in the picture, when in the run and how strongly a prompt counts among those of its conditioning.
+
+    area: None is the whole picture. strength: its weight. mask: [B, H, W] float32, any size, its weight from place to
+    place, times mask_strength; crop_to_mask: only the box around the mask is looked at, whatever the area.
+    start, end: shares of the trained timesteps, as NoiseSchedule.sigma_at has them. steps: from which share of the
+    run's steps to which, the end excluded. fallback: it counts where the others leave room.
+    """
+
+    area: Area | None = None
+    strength: float = 1.0
+    mask: Tensor | None = None
+    mask_strength: float = 1.0
+    crop_to_mask: bool = False
+    start: float = 0.0
+    end: float = 1.0
+    steps: tuple[Fraction, Fraction] | None = None
+    fallback: bool = False
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only a part of the picture is looked at."""
+        return self.area is not None or (self.mask is not None and self.crop_to_mask)
+
+
+EVERYWHERE = Scope()
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A picture that the UNet of an inpainting or instruction model sees beside the noisy latent.
+
+    latent: [B, 4, h, w] float32 as the VAE makes it. mask: [B, 1, H, W], any size, 1 where it is to be filled in.
+    """
+
+    latent: Tensor
+    mask: Tensor | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Cond:
     """One encoded prompt: embedding [1 or B, T, C] float32 (T a multiple of 77), pooled [1 or B, C] or None.
 
-    options holds what later stages read beside the text (areas, masks, time ranges, ...), by name.
+    options holds what later stages read beside these, by name.
     """
 
     embedding: Tensor
     pooled: Tensor | None = None
     options: Mapping[str, object] = field(default_factory=dict)
+    scope: Scope = EVERYWHERE
+    source: Source | None = None
 
 
 @dataclass(frozen=True, eq=False)

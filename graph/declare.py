@@ -39,6 +39,7 @@ def node(
     output: whether runs start from this node, because it shows or saves something.
     fingerprint: given the inputs it names, and `folders` or `ctx` if it names them, returns JSON that changes when the
         results would, for what the inputs themselves do not show: a file's bytes, the clock. NaN means: run every time.
+        An input that comes over a link is not known yet: one with a default is left out, else the node runs every time.
     io: whether it reads, writes or encodes rather than computes; it then runs in a thread beside the next nodes.
 
     Raises DeclarationError, with everything that is wrong with the declaration.

@@ -52,15 +52,16 @@ class Keys:
     def _fingerprint(self, spec: NodeSpec, node: Bound) -> str | bytes:
         """What the node's fingerprint says, as text; something never seen before when it cannot say.
 
-        It cannot when it asks for an input that comes over a link, whose value is not known before the run.
+        It cannot when it insists on an input that comes over a link, whose value is not known before the run.
         """
         assert spec.fingerprint is not None
-        if not spec.fingerprint_takes.isdisjoint(node.links):
+        linked = spec.fingerprint_takes.intersection(node.links)
+        if linked.difference(getattr(spec.fingerprint, "__kwdefaults__", None) or ()):
             return unique()
         context = self._context()
         known = {**node.constants, "folders": context.folders, "ctx": context}
         try:
-            said = spec.fingerprint(**{name: known[name] for name in spec.fingerprint_takes})
+            said = spec.fingerprint(**{name: known[name] for name in spec.fingerprint_takes - linked})
             return json.dumps(said, sort_keys=True, allow_nan=False)
         except Exception:
             # The node itself will say what is wrong, in its own words, when it runs.

@@ -11,7 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import IO, Any, cast
 
-from diffusion.files.pickle_names import Name, Refusal, check_allowed, is_container
+from diffusion.files.pickle_names import (
+    PARAMETER_TABLE,
+    Name,
+    Refusal,
+    check_allowed,
+    is_container,
+)
 
 MAX_READ = 64 << 20
 """The longest single string or number that is read, in bytes."""
@@ -46,6 +52,10 @@ class StoredTensor:
     shape: tuple[int, ...]
     stride: tuple[int, ...]
     dtype: Name | None = None
+
+
+class _ParameterTable(dict[object, object]):
+    """A ParameterDict: what it holds comes with its state."""
 
 
 class Malformed(ValueError):
@@ -188,8 +198,11 @@ class _Machine:
         self._store(self.since_mark())
 
     def build(self, _: Any) -> None:
-        """An object's state. Nothing that is kept has any: an ordered dictionary's attributes are of no use."""
-        self.pop()
+        """An object's state. Of what is kept, a ParameterDict alone has any that is of use: its tensors."""
+        state, target = self.pop(), self.stack[-1]
+        if isinstance(target, _ParameterTable) and isinstance(state, dict):
+            tensors = state.get("_parameters")
+            target.update(tensors if isinstance(tensors, dict) else {})
 
     def global_name(self, argument: str) -> None:
         module, _, name = argument.partition(" ")
@@ -315,6 +328,8 @@ def _made(function: object, arguments: object) -> object:
             return StoredTensor(storage, offset, _extents(shape), _extents(stride), dtype)
         case "torch.Size", (tuple(shape),):
             return shape
+        case _ if str(function) == PARAMETER_TABLE:
+            return _ParameterTable()
         case _ if is_container(function):
             return {}
     return Inert(function)

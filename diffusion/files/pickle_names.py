@@ -54,6 +54,9 @@ _CONTAINERS = frozenset(
     {"collections.OrderedDict", "collections.defaultdict", "builtins.dict", "__builtin__.dict"}
 )
 
+PARAMETER_TABLE = "torch.nn.modules.container.ParameterDict"
+"""A module that is nothing but a table of tensors; the first embeddings were saved as one."""
+
 _REBUILDERS = frozenset(
     {
         "torch._tensor._rebuild_from_type_v2",
@@ -130,6 +133,7 @@ def check_allowed(name: Name) -> Name:
     text = str(name)
     known = (
         text in _CONTAINERS
+        or text == PARAMETER_TABLE
         or text in _REBUILDERS
         or text in _INERT
         or text in STORAGE_DTYPES

@@ -2,37 +2,62 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from diffusion.model import Clip
-from diffusion.text.prompt import Chunk, empty_chunk, pack_chunks, prompt_parts
+from diffusion.text.embeddings import FindEmbedding, no_embeddings
+from diffusion.text.prompt import Chunk, Part, empty_chunk, pack_chunks, prompt_parts
+from diffusion.text.text_encoder import Inserted
 from diffusion.types import Cond, Conditioning
 
 
-@torch.no_grad()
-def encode(clip: Clip, text: str) -> Conditioning:
+def encode(clip: Clip, text: str, find: FindEmbedding = no_embeddings) -> Conditioning:
     """What the UNet is told by `text`: one Cond, embedding [1, 77 n, C] and pooled [1, C], float32, on the CPU.
 
     Prompts longer than a chunk become n chunks, encoded apart and joined; pooled is the first one's. A token of weight
     w has the states e + w (z - e), where z are its own and e are those of an empty prompt in the same place, as in
     ComfyUI; pooled is not weighted. The states are those of layer `clip.layer`, after the final norm.
+    find: gives the embeddings that the prompt may name.
 
-    Raises ValueError for a prompt that names an embedding, for a layer the encoder does not have, for a tokenizer with
-    more tokens than the encoder, and for weights so large that the states overflow.
+    Raises ValueError for an embedding that is not there or was made for another encoder, for a layer the encoder does
+    not have, for a tokenizer with more tokens than the encoder, and for weights so large that the states overflow.
     """
-    _check_no_embedding(text)
+    parts = prompt_parts(text, clip.tokenizer, fitting(clip, find))
+    return Conditioning((encode_parts(clip, parts),))
+
+
+def fitting(clip: Clip, find: FindEmbedding) -> FindEmbedding:
+    """`find`, with a ValueError for vectors that this encoder cannot read."""
+
+    def checked(name: str) -> Tensor | None:
+        vectors = find(name)
+        if vectors is not None and vectors.shape[-1] != clip.config.width:
+            raise ValueError(
+                f"the embedding {name!r} has vectors of {vectors.shape[-1]} numbers, this text encoder reads "
+                f"{clip.config.width}: it was made for another kind of model; use one for Stable Diffusion 1.x"
+            )
+        return vectors
+
+    return checked
+
+
+@torch.no_grad()
+def encode_parts(clip: Clip, parts: Sequence[Part]) -> Cond:
+    """The same for a prompt that has been read."""
     tokenizer, length = clip.tokenizer, clip.config.positions
-    chunks = pack_chunks(prompt_parts(text, tokenizer), tokenizer, length=length)
+    chunks = pack_chunks(parts, tokenizer, length=length)
     weights = torch.tensor([[token.weight for token in chunk] for chunk in chunks])  # [n, T]
     weighted = bool((weights != 1).any())
-    ids = _ids([*chunks, empty_chunk(tokenizer, length=length)] if weighted else chunks, clip)
+    asked = (*chunks, empty_chunk(tokenizer, length=length)) if weighted else chunks
+    ids = _ids(asked, clip)
 
     encoder = clip.runtime.text_encoder(clip)
-    states = encoder(ids.to(clip.runtime.placement.device), clip.layer, end_token=tokenizer.end)
+    states = encoder(
+        ids.to(clip.runtime.placement.device), clip.layer, inserted=_inserted(asked), end_token=tokenizer.end
+    )
     hidden = states.hidden.to("cpu", torch.float32)  # [n or n + 1, T, C]
     if weighted:
         hidden = _weighted(hidden[:-1], hidden[-1], weights)
@@ -41,16 +66,7 @@ def encode(clip: Clip, text: str) -> Conditioning:
                 f"the emphasis in this prompt is too strong: a part of it weighs {float(weights.abs().max()):g}; "
                 "take out brackets, or write a weight such as (word:1.2)"
             )
-    return Conditioning((Cond(hidden.flatten(0, 1)[None], states.pooled[:1].to("cpu", torch.float32)),))
-
-
-def _check_no_embedding(text: str) -> None:
-    """Elsewhere `embedding:name` stands for a textual inversion; encoded as plain words it would mean nothing."""
-    named = re.search(r"\bembedding:\S*", text)
-    if named:
-        raise ValueError(
-            f"this prompt names an embedding ({named[0][:80]}), which Weft cannot use yet; leave it out"
-        )
+    return Cond(hidden.flatten(0, 1)[None], states.pooled[:1].to("cpu", torch.float32))
 
 
 def _ids(chunks: Sequence[Chunk], clip: Clip) -> Tensor:
@@ -63,6 +79,15 @@ def _ids(chunks: Sequence[Chunk], clip: Clip) -> Tensor:
             f"{clip.config.vocab_size} tokens; use the tokenizer that belongs to these weights"
         )
     return ids
+
+
+def _inserted(chunks: Sequence[Chunk]) -> Inserted | None:
+    """The vectors of embeddings, if there are any."""
+    vectors = [token.vector for chunk in chunks for token in chunk if token.vector is not None]
+    if not vectors:
+        return None
+    places = torch.tensor([[token.vector is not None for token in chunk] for chunk in chunks])
+    return Inserted(places, torch.stack(vectors))
 
 
 def _weighted(states: Tensor, empty: Tensor, weights: Tensor) -> Tensor:

@@ -11,6 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from torch import Tensor
+
+from diffusion.text.embeddings import FindEmbedding, no_embeddings
 from diffusion.text.tokenizer import Tokenizer
 
 EMPHASIS = 1.1
@@ -25,6 +28,11 @@ UNSPLIT = 8
 _PIECES = re.compile(r"\\[()]|[()]|(?:[^\\()]|\\(?![()]))+")
 """An escaped bracket, a bracket, or a run of anything else."""
 
+_BREAK = re.compile(r"\s*\bBREAK\b\s*")
+
+_EMBEDDING = "embedding:"
+_BEFORE_EMBEDDINGS = re.compile(rf"[ \n](?={_EMBEDDING})")
+
 
 @dataclass(frozen=True)
 class Segment:
@@ -36,17 +44,24 @@ class Segment:
 
 @dataclass(frozen=True)
 class Part:
-    """The tokens of one segment, and the weight they share."""
+    """Tokens that are kept together if they are few, and the weight they share.
+
+    vectors: [n, C], what stands in place of the tokens' own vectors; the ids then only hold the places.
+    begins_chunk: whether a new chunk begins here.
+    """
 
     ids: tuple[int, ...]
     weight: float = 1.0
+    vectors: Tensor | None = None
+    begins_chunk: bool = False
 
 
 class WeightedToken(NamedTuple):
-    """A token's id and how strongly it counts; 1 is as written."""
+    """A token's id and how strongly it counts; 1 is as written. vector: [C], in place of the id's own."""
 
     id: int
     weight: float = 1.0
+    vector: Tensor | None = None
 
 
 Chunk = tuple[WeightedToken, ...]
@@ -80,16 +95,54 @@ def parse_prompt(text: str) -> tuple[Segment, ...]:
     return tuple(found)
 
 
-def prompt_parts(text: str, tokenizer: Tokenizer) -> tuple[Part, ...]:
-    """The tokens of each segment of `text`, in order."""
-    return tuple(Part(tokenizer.encode(segment.text), segment.weight) for segment in parse_prompt(text))
+def prompt_parts(text: str, tokenizer: Tokenizer, find: FindEmbedding = no_embeddings) -> tuple[Part, ...]:
+    """The tokens of `text`, in order.
+
+    `embedding:name`, at the start of a segment or after a space or a line break, stands for the vectors that `find`
+    gives for the name; a comma after the name is no part of it unless there is one of such a name. `BREAK` begins a new
+    chunk. Raises ValueError for a name that `find` does not know.
+    """
+    return weighted_parts(parse_prompt(text), tokenizer, find)
+
+
+def weighted_parts(
+    segments: Iterable[Segment], tokenizer: Tokenizer, find: FindEmbedding = no_embeddings
+) -> tuple[Part, ...]:
+    """The same for segments, however they were read."""
+    parts: list[Part] = []
+    for segment in segments:
+        for number, stretch in enumerate(_BREAK.split(segment.text)):
+            if number > 0:
+                parts.append(Part((), begins_chunk=True))
+            for piece in filter(None, _BEFORE_EMBEDDINGS.split(stretch)):
+                parts.extend(_piece_parts(piece, segment.weight, tokenizer, find))
+    return tuple(parts)
+
+
+def _piece_parts(piece: str, weight: float, tokenizer: Tokenizer, find: FindEmbedding) -> Iterator[Part]:
+    if piece.startswith(_EMBEDDING):
+        name, piece = [*piece.removeprefix(_EMBEDDING).split(maxsplit=1), "", ""][:2]
+        vectors = find(name) if name else None
+        if vectors is None:
+            bare = name.strip(",")
+            piece = f"{name[len(bare) :]} {piece}"
+            vectors = find(bare) if bare else None
+            if vectors is None:
+                raise ValueError(
+                    f"this prompt names the embedding {bare or name!r}, and there is no such file; put it into "
+                    "models/embeddings (.safetensors, .pt or .bin), or take it out of the prompt"
+                )
+        yield Part((tokenizer.start,) * len(vectors), weight, vectors)
+    if piece:
+        yield Part(tokenizer.encode(piece), weight)
 
 
 def pack_chunks(parts: Iterable[Part], tokenizer: Tokenizer, *, length: int = CHUNK) -> tuple[Chunk, ...]:
     """`parts` packed into chunks of `length` tokens, at least one.
 
     A part of fewer than 8 tokens is not cut: where it does not fit, the chunk is padded and the next one begins.
-    Longer parts fill a chunk to its end and go on in the next. Start, end and padding have the weight 1.
+    Longer parts fill a chunk to its end and go on in the next. A part that begins a chunk begins none at the very end.
+    Start, end and padding have the weight 1.
     Raises ValueError for a length that leaves no room between start and end.
     """
     room = length - 2
@@ -99,7 +152,9 @@ def pack_chunks(parts: Iterable[Part], tokenizer: Tokenizer, *, length: int = CH
         )
     chunks: list[list[WeightedToken]] = [[]]
     for part in parts:
-        tokens = [WeightedToken(id, part.weight) for id in part.ids]
+        if part.begins_chunk:
+            chunks.append([])
+        tokens = _tokens(part)
         if len(tokens) < min(UNSPLIT, room + 1) and len(tokens) > room - len(chunks[-1]):
             chunks.append([])
         while len(tokens) > room - len(chunks[-1]):
@@ -108,7 +163,15 @@ def pack_chunks(parts: Iterable[Part], tokenizer: Tokenizer, *, length: int = CH
             tokens = tokens[taken:]
             chunks.append([])
         chunks[-1] += tokens
+    if len(chunks) > 1 and not chunks[-1]:
+        del chunks[-1]
     return tuple(_framed(chunk, tokenizer, length) for chunk in chunks)
+
+
+def _tokens(part: Part) -> list[WeightedToken]:
+    if part.vectors is None:
+        return [WeightedToken(id, part.weight) for id in part.ids]
+    return [WeightedToken(id, part.weight, vector) for id, vector in zip(part.ids, part.vectors, strict=True)]
 
 
 def empty_chunk(tokenizer: Tokenizer, *, length: int = CHUNK) -> Chunk:

@@ -29,6 +29,14 @@ class TextStates:
     pooled: Tensor
 
 
+@dataclass(frozen=True, eq=False)
+class Inserted:
+    """Vectors [n, C] that stand in place of n tokens' own, in the order of places [B, T], true where one stands."""
+
+    places: Tensor
+    vectors: Tensor
+
+
 class TextEncoder(nn.Module):
     """A CLIP text encoder of any size. `config.activation` is one of ACTIVATIONS."""
 
@@ -43,12 +51,14 @@ class TextEncoder(nn.Module):
         layer: int = -1,
         *,
         embeddings: Tensor | None = None,
+        inserted: Inserted | None = None,
         end_token: int | None = None,
     ) -> TextStates:
         """States of `ids`, [B, T] integers, T at most `config.positions`.
 
         layer: which layer's states to return as `hidden`, from -1 (the last) to -layers.
         embeddings: [B, T, C], used instead of the vectors `ids` stand for; `ids` then only locate the end.
+        inserted: vectors for some of the places, where `ids` then count for nothing else.
         end_token: the id that ends a sequence; by default the vocabulary's last, as in CLIP.
 
         Raises ValueError for a layer the encoder does not have and for sequences it has no positions for.
@@ -64,7 +74,7 @@ class TextEncoder(nn.Module):
                 f"a sequence of {ids.shape[1]} tokens is too long: this text encoder has "
                 f"{self.config.positions} positions; split the prompt into chunks of that length"
             )
-        last, hidden = self.text_model(ids, depth + layer, embeddings)
+        last, hidden = self.text_model(ids, depth + layer, embeddings, inserted)
         end = self.config.vocab_size - 1 if end_token is None else end_token
         ends = (ids == end).int().argmax(dim=-1)  # the first end token: padding repeats it
         pooled = last[torch.arange(len(ids), device=last.device), ends.to(last.device)]
@@ -80,9 +90,11 @@ class TextTransformer(nn.Module):
         self.encoder = Encoder(config)
         self.final_layer_norm = nn.LayerNorm(config.width)
 
-    def forward(self, ids: Tensor, chosen: int, embeddings: Tensor | None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, ids: Tensor, chosen: int, embeddings: Tensor | None, inserted: Inserted | None
+    ) -> tuple[Tensor, Tensor]:
         """The last layer's and layer number `chosen`'s states, both [B, T, C] and normed."""
-        last, hidden = self.encoder(self.embeddings(ids, embeddings), chosen)
+        last, hidden = self.encoder(self.embeddings(ids, embeddings, inserted), chosen)
         normed = self.final_layer_norm(last)
         return normed, normed if hidden is last else self.final_layer_norm(hidden)
 
@@ -95,9 +107,13 @@ class Embeddings(nn.Module):
         self.token_embedding = nn.Embedding(config.vocab_size, config.width)
         self.position_embedding = nn.Embedding(config.positions, config.width)
 
-    def forward(self, ids: Tensor, embeddings: Tensor | None) -> Tensor:
+    def forward(
+        self, ids: Tensor, embeddings: Tensor | None = None, inserted: Inserted | None = None
+    ) -> Tensor:
         """[B, T] ids, or [B, T, C] vectors that stand for them, to [B, T, C]."""
         tokens: Tensor = self.token_embedding(ids) if embeddings is None else embeddings
+        if inserted is not None:
+            tokens = tokens.index_put((inserted.places.to(tokens.device),), inserted.vectors.to(tokens))
         return tokens + self.position_embedding.weight[: ids.shape[1]]
 
 

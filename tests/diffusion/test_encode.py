@@ -149,6 +149,6 @@ def test_emphasis_past_all_measure_is_named(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["embedding:foo", "a cat, (embedding:bad-hands:1.2)", "embedding:a embedding:b"]
 )
-def test_embeddings_are_refused_not_read_as_words(text: str) -> None:
-    with pytest.raises(ValueError, match=r"embedding:.*cannot use yet"):
+def test_embeddings_that_are_not_there_are_refused_not_read_as_words(text: str) -> None:
+    with pytest.raises(ValueError, match=r"names the embedding .* no such file.* models/embeddings"):
         encode(_clip(), text)

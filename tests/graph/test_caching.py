@@ -95,6 +95,23 @@ def test_a_fingerprint_of_a_linked_input_runs_every_time(folders: Folders) -> No
         assert "r" in result.timings
 
 
+def test_a_fingerprint_does_without_a_linked_input_that_it_has_a_default_for(folders: Folders) -> None:
+    @node("Name", category="toys")
+    def name() -> str:
+        """The name of a file."""
+        return "a"
+
+    def any_modified(*, name: str = "a", folders: Folders) -> float:
+        return modified(name, folders)
+
+    executor = Executor(Registry.of(reader(folders, fingerprint=any_modified), name, show), folders=folders)
+    drawn = Workflow({**SHOWN.with_input("r", "name", Link("n")).nodes, "n": Node.of(name)})
+    assert value(run(drawn, executor)[0]) == "one"
+    assert run(drawn, executor)[0].timings == {}
+    change(folders)
+    assert value(run(drawn, executor)[0]) == "two"
+
+
 def test_a_fingerprint_may_ask_the_context(folders: Folders) -> None:
     def by_workflow(name: str, ctx: Any) -> list[str]:
         return [name, *ctx.workflow, str(ctx.folders.input)]

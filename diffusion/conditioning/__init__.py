@@ -1,0 +1,1 @@
+"""What can be done with encoded prompts before a model reads them."""
