@@ -11,8 +11,8 @@ from diffusion.config import LATENT_CHANNELS, LATENT_DOWNSCALE, TextConfig, UNet
 from diffusion.files.mapped_file import CheckpointError
 from diffusion.types import Weights
 
-UNET_INPUTS = (LATENT_CHANNELS, 2 * LATENT_CHANNELS + 1)
-"""A latent alone, or for inpainting a latent, a mask and the masked picture's latent."""
+UNET_INPUTS = (LATENT_CHANNELS, 2 * LATENT_CHANNELS, 2 * LATENT_CHANNELS + 1)
+"""A latent alone, one with that of a picture to change, or for inpainting one with a mask and the masked picture's."""
 HEAD_WIDTH = 64
 """Channels per attention head in every CLIP text encoder."""
 CLIP_ACTIVATIONS = ("quick_gelu", "gelu")
@@ -28,7 +28,7 @@ def unet_config(path: Path, weights: Weights, facts: Facts, *, prefix: str = "")
         raise CheckpointError(
             path,
             f"its UNet takes {in_channels} channels and gives {out_channels}{_known_input(in_channels)}",
-            "Weft runs Stable Diffusion 1.x models of 4 channels, and of 9 for inpainting.",
+            "Weft runs Stable Diffusion 1.x models of 4 channels, of 8 to change pictures, and of 9 for inpainting.",
         )
     levels = unet_levels(shapes)
     return UNetConfig(
@@ -168,5 +168,5 @@ def _unet_level(shapes: Shapes, stages: Sequence[int]) -> Level:
 
 
 def _known_input(in_channels: int) -> str:
-    known = {5: "a depth model does", 7: "an upscaling model does", 8: "InstructPix2Pix does"}
+    known = {5: "a depth model does", 7: "an upscaling model does"}
     return f", as {known[in_channels]}" if in_channels in known else ""

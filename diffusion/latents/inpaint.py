@@ -16,10 +16,16 @@ _GREY = 0.5
 
 
 def blanked(image: Image, mask: Mask, grow: int) -> tuple[Image, Tensor]:
-    """Pictures [B, H, W, 3] grey where the mask is above a half, and the noise mask, [B or 1, 1, H, W], 0 or 1.
+    """As `blanked_inside`, with the mask rounded to 0 or 1 and widened by so many pixels in all, against seams."""
+    pixels, hole = blanked_inside(image, mask)
+    return pixels, _grown(hole.round(), grow)
+
+
+def blanked_inside(image: Image, mask: Mask) -> tuple[Image, Tensor]:
+    """Pictures [B, H, W, 3] grey where the mask is above a half, and the mask, [B or 1, 1, H, W].
 
     image: [B, H', W', 3 or 4]; H, W are its sides rounded down to multiples of 8, cut around the centre.
-    mask: [B or 1, any, any], stretched over the picture. grow: by how many pixels in all it is widened, against seams.
+    mask: [B or 1, any, any], stretched over the picture.
     Raises ValueError for an empty mask, pictures of another shape, and pictures below 8 pixels.
     """
     if (
@@ -35,10 +41,10 @@ def blanked(image: Image, mask: Mask, grow: int) -> tuple[Image, Tensor]:
     height, width = (size // LATENT_DOWNSCALE * LATENT_DOWNSCALE for size in image.shape[1:3])
     top, left = ((size % LATENT_DOWNSCALE) // 2 for size in image.shape[1:3])
     stretched = F.interpolate(checked_mask(mask).float(), size=image.shape[1:3], mode="bilinear")
-    hole = stretched[:, :, top : top + height, left : left + width].round()
+    hole = stretched[:, :, top : top + height, left : left + width]
     pixels = image[:, top : top + height, left : left + width, :3]
-    keep = 1 - repeated(hole, len(pixels)).movedim(1, -1)
-    return Image((pixels - _GREY) * keep + _GREY), _grown(hole, grow)
+    keep = 1 - repeated(hole.round(), len(pixels)).movedim(1, -1)
+    return Image((pixels - _GREY) * keep + _GREY), hole
 
 
 def _grown(hole: Tensor, by: int) -> Tensor:

@@ -11,9 +11,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from diffusion.control.run import Seen
 from diffusion.networks.attachments import Call, Hooks, HooksForCall, all_hooks
 from diffusion.networks.attention import Prompt
 from diffusion.sampling.batches import repeated
+from diffusion.sampling.parts import Part, Plan, weighted_mean
 from diffusion.sampling.prediction import NOISE, Prediction
 from diffusion.sampling.schedule import NoiseSchedule
 from diffusion.types import Cond, Conditioning
@@ -28,20 +30,42 @@ _PROMPTS_KEPT = 8
 """Steps may ask for different prompts in turn; about 8 MB each for Stable Diffusion 1.5."""
 
 
+class _Kept(NamedTuple):
+    """A prompt that was read, and the embeddings by whose identity it is known, which must live on for that."""
+
+    prompt: Prompt
+    embeddings: list[Tensor]
+
+
 class _Job(NamedTuple):
     """One prompt of one conditioning, for the whole batch of latents. owner: the conditioning's position."""
 
-    entry: Cond
+    part: Part
     owner: int
+    extra: Tensor | None
+
+    @property
+    def embedding(self) -> Tensor:
+        """[1 or B, T, D]."""
+        return self.part.entry.embedding
+
+    def goes_with(self, other: _Job) -> bool:
+        """Whether one call of the UNet can serve both."""
+        return (
+            self.part.box == other.part.box
+            and self.extra is other.extra
+            and _stackable(self.embedding.shape[1], other.embedding.shape[1])
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class Denoiser:
     """A UNet as a function from noisy to clean latents, for one sampling run.
 
-    extra: [B, c, h, w] further input channels, or None (see sampling.inpaint). read: prepares prompts for the UNet,
-    once for all steps. attached: what gives the hooks for each UNet call. The UNet computes in a dtype of its own; x
-    and the result are float32.
+    extra: [B, c, h, w] further input channels, or None; beside: gives those of a prompt, in their place. read: prepares
+    prompts for the UNet, once for all steps. attached: what gives the hooks for each UNet call. control: what gives
+    those of the controls that ride on prompts, which come first. plan: which prompts count where and when; by default
+    every conditioning's own. The UNet computes in a dtype of its own; x and the result are float32.
     """
 
     unet: UNetFunction
@@ -50,7 +74,10 @@ class Denoiser:
     prediction: Prediction = NOISE
     read: Callable[[Tensor], Prompt] = Prompt
     attached: tuple[HooksForCall, ...] = ()
-    _prompts: OrderedDict[tuple[object, ...], Prompt] = field(default_factory=OrderedDict, init=False)
+    control: Callable[[Seen], Hooks] | None = None
+    plan: Plan = field(default_factory=Plan)
+    beside: Callable[[Cond], Tensor | None] | None = None
+    _prompts: OrderedDict[tuple[int, ...], _Kept] = field(default_factory=OrderedDict, init=False)
 
     def predict(
         self,
@@ -61,25 +88,28 @@ class Denoiser:
         *,
         attached: Sequence[HooksForCall] = (),
     ) -> tuple[Tensor, ...]:
-        """x0 under each conditioning, [B, 4, h, w] float32, in as few UNet calls as context lengths allow.
+        """x0 under each conditioning, [B, 4, h, w] float32, in as few UNet calls as areas and context lengths allow.
 
-        A conditioning of several prompts gives the mean of their predictions. attached: features for these calls
-        alone, inside of those for all.
+        A conditioning of several prompts gives the weighted mean of their predictions. attached: features for these
+        calls alone, inside of those for all.
         """
         asked = tuple(conditionings)
+        counting = [self.plan.at(conditioning, x, sigma) for conditioning in conditionings]
         jobs = [
-            _Job(entry, owner)
-            for owner, conditioning in enumerate(conditionings)
-            for entry in conditioning.entries
+            _Job(part, owner, self._extra(part.entry))
+            for owner, parts in enumerate(counting)
+            for part in parts
         ]
-        totals = [torch.zeros_like(x) for _ in conditionings]
+        found: list[list[Tensor]] = [[] for _ in conditionings]
+        order: list[list[Part]] = [[] for _ in conditionings]
         for batch in _batches(jobs):
             for job, output in zip(batch, self._denoised(x, sigma, batch, asked, attached), strict=True):
-                totals[job.owner] += output
-        return tuple(
-            total / len(conditioning.entries)
-            for total, conditioning in zip(totals, conditionings, strict=True)
-        )
+                found[job.owner].append(output)
+                order[job.owner].append(job.part)
+        return tuple(weighted_mean(x, parts, outputs) for parts, outputs in zip(order, found, strict=True))
+
+    def _extra(self, entry: Cond) -> Tensor | None:
+        return self.extra if self.beside is None else self.beside(entry)
 
     def _denoised(
         self,
@@ -89,32 +119,40 @@ class Denoiser:
         asked: tuple[Conditioning, ...],
         attached: Sequence[HooksForCall],
     ) -> tuple[Tensor, ...]:
-        """x0 for each of the batch's prompts, in one UNet call."""
-        unit = x / self.prediction.deviation(sigma)
-        seen = unit if self.extra is None else torch.cat([unit, self.extra], dim=1)
+        """x0 for each of the batch's prompts, in their box, in one UNet call."""
+        box, extra = batch[0].part.box, batch[0].extra
+        here = x if box is None else box.of(x)
+        unit = here / self.prediction.deviation(sigma)
+        beside = extra if extra is None or box is None else box.of(extra)
+        seen = unit if beside is None else torch.cat([unit, beside], dim=1)
         timestep = torch.full((1,), float(self.schedule.timestep(sigma)), device=x.device)
+        prompt, hooks = self._prompt(batch, x), []
+        if self.control is not None:
+            entries = [job.part.entry for job in batch]
+            hooks.append(self.control(Seen(unit, timestep, sigma, entries, prompt.context)))
         call = Call(x, sigma, tuple(job.owner for job in batch), asked)
-        hooks = all_hooks(begun(call) for begun in (*self.attached, *attached))
-        output = self.unet(seen, timestep, self._prompt(batch, x), hooks).float()
-        return tuple(self.prediction.denoised(part, x, sigma) for part in output.chunk(len(batch)))
+        hooks += [begun(call) for begun in (*self.attached, *attached)]
+        output = self.unet(seen, timestep, prompt, all_hooks(hooks)).float()
+        return tuple(self.prediction.denoised(part, here, sigma) for part in output.chunk(len(batch)))
 
     def _prompt(self, batch: Sequence[_Job], x: Tensor) -> Prompt:
         """The batch's prompts stacked, [n * B, T, D], from the last few that were asked for if possible."""
-        key = (len(x), *(job.entry for job in batch))
+        embeddings = [job.embedding for job in batch]
+        key = (len(x), *map(id, embeddings))
         if key not in self._prompts:
-            contexts = [repeated(job.entry.embedding, len(x)).to(x.device) for job in batch]
-            self._prompts[key] = self.read(_stacked(contexts))
+            contexts = [repeated(embedding, len(x)).to(x.device) for embedding in embeddings]
+            self._prompts[key] = _Kept(self.read(_stacked(contexts)), embeddings)
         self._prompts.move_to_end(key)
         if len(self._prompts) > _PROMPTS_KEPT:
             self._prompts.popitem(last=False)
-        return self._prompts[key]
+        return self._prompts[key].prompt
 
 
 def _batches(jobs: Sequence[_Job]) -> list[list[_Job]]:
     batches: list[list[_Job]] = []
     for job in jobs:
         for batch in batches:
-            if _stackable(batch[0].entry.embedding.shape[1], job.entry.embedding.shape[1]):
+            if job.goes_with(batch[0]):
                 batch.append(job)
                 break
         else:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from diffusion.config import LATENT_SCALE
+from diffusion.config import LATENT_CHANNELS, LATENT_SCALE
+from diffusion.control.run import begin_controls
 from diffusion.model import Model
+from diffusion.sampling.beside import Inputs
 from diffusion.sampling.checks import (
     check_conditionings,
     check_latent,
@@ -19,9 +22,10 @@ from diffusion.sampling.checks import (
 )
 from diffusion.sampling.denoiser import Denoiser
 from diffusion.sampling.guidance import CFG, GuidedDenoiser, Guider
-from diffusion.sampling.inpaint import Region, extra_channels, fit_mask
+from diffusion.sampling.inpaint import Region, fit_mask
 from diffusion.sampling.lookup import find
 from diffusion.sampling.noise import initial_noise
+from diffusion.sampling.parts import Plan
 from diffusion.sampling.samplers import SAMPLERS, OnStep, Sampler, run_steps
 from diffusion.sampling.schedule import sampling_sigmas, starting_level, step_range
 from diffusion.types import Conditioning, Latent
@@ -99,23 +103,24 @@ def sample_custom(
     check_noise(noise, latent)
     if len(sigmas) == 0:
         return latent
-    if sampler.resizes and latent.noise_mask is not None:
-        raise ValueError(
-            "This sampler changes the latent's size, which its noise mask cannot follow. Take the mask off, or another "
-            "sampler."
-        )
+    _check_size_may_change(sampler, guider.model, latent)
     clean = latent.samples.to(guider.model.runtime.placement.device, torch.float32) * LATENT_SCALE
     noise = noise.to(clean)
     mask = fit_mask(latent.noise_mask, clean) if latent.noise_mask is not None else None
-    extra = extra_channels(guider.model.config.in_channels, clean, mask)
     outside = initial_noise(clean, seed + 1).to(clean) if sampler.own_mask_noise else noise
     model, schedule = guider.model, guider.model.schedule
     rule = None if model.mask_rule is None else partial(model.mask_rule, sigmas, schedule)
     region = Region(mask, clean, outside, rule) if mask is not None else None
 
+    inputs = Inputs.of(model.config.in_channels, clean, mask, guider.conditionings)
+    plan = Plan.of(schedule, sigmas, _compared(guider), clean)
+    asked = [plan.whole(conditioning) for conditioning in guider.conditionings]
+    control = begin_controls(asked, model)
     unet = model.runtime.unet(model)
     attached = tuple(attachment.begin() for attachment in model.attachments)
-    denoiser = Denoiser(unet, schedule, extra, model.prediction, unet.read, attached)
+    denoiser = Denoiser(
+        unet, schedule, None, model.prediction, unet.read, attached, control, plan, inputs.beside
+    )
     denoise = GuidedDenoiser(guider, denoiser.predict, region)
     with torch.no_grad():
         x = clean + noise * starting_level(schedule, float(sigmas[0]))
@@ -123,6 +128,27 @@ def sample_custom(
         x = run_steps(run, x, total=len(sigmas) - 1, on_step=_in_vae_scale(on_step))
     check_result(x)
     return replace(latent, samples=(x / LATENT_SCALE).to(latent.samples.device))
+
+
+def _compared(guider: Guider) -> Sequence[Conditioning]:
+    """Those of a guider's conditionings that it compares; what changes of guidance may ask for comes after them."""
+    added = len(guider.model.guidance.conditionings)
+    return guider.conditionings[: len(guider.conditionings) - added]
+
+
+def _check_size_may_change(sampler: Sampler, model: Model, latent: Latent) -> None:
+    if not sampler.resizes:
+        return
+    if latent.noise_mask is not None:
+        raise ValueError(
+            "This sampler changes the latent's size, which its noise mask cannot follow. Take the mask off, or another "
+            "sampler."
+        )
+    if model.config.in_channels != LATENT_CHANNELS:
+        raise ValueError(
+            "This sampler changes the latent's size, which the picture that this model sees beside it cannot follow. "
+            "Choose another sampler."
+        )
 
 
 def _in_vae_scale(on_step: OnStep | None) -> OnStep | None:
