@@ -13,8 +13,9 @@ from diffusion.types import Weights
 CONTROLNET_PREFIX = "control_model."
 ADAPTER_PREFIX = "adapter."
 _HINT = "controlnet_cond_embedding."
-_RESNET = re.compile(r"body\.(\d+)\.resnets\.(\d+)\.(.+)")
-_LEVEL = re.compile(r"body\.(\d+)\.(.+)")
+_RESNET = re.compile(r"body\.([0-9]{1,3})\.resnets\.([0-9]{1,3})\.(.+)")
+_LEVEL = re.compile(r"body\.([0-9]{1,3})\.(.+)")
+_NUMBER = re.compile(r"[0-9]{1,3}")
 
 
 def controlnet_weights(weights: Weights) -> dict[str, Tensor] | None:
@@ -36,15 +37,18 @@ def controlnet_weights(weights: Weights) -> dict[str, Tensor] | None:
 
 def _from_diffusers(weights: Weights) -> dict[str, Tensor]:
     names = {"controlnet_mid_block": "middle_block_out.0", f"{_HINT}conv_in": "input_hint_block.0"}
-    down, blocks = (
-        {key.removeprefix(prefix).partition(".")[0] for key in weights if key.startswith(prefix)}
-        for prefix in ("controlnet_down_blocks.", f"{_HINT}blocks.")
-    )
+    down, blocks = _numbers(weights, "controlnet_down_blocks."), _numbers(weights, f"{_HINT}blocks.")
     names |= {f"controlnet_down_blocks.{stage}": f"zero_convs.{stage}.0" for stage in down}
     # Between two convolutions stands an activation, which the original counts.
     names |= {f"{_HINT}blocks.{block}": f"input_hint_block.{2 * int(block) + 2}" for block in blocks}
     names[f"{_HINT}conv_out"] = f"input_hint_block.{2 * len(blocks) + 2}"
     return renamed(unet_from_diffusers(weights), names)
+
+
+def _numbers(weights: Weights, prefix: str) -> set[str]:
+    """The numbers that follow `prefix` in keys."""
+    following = (key.removeprefix(prefix).partition(".")[0] for key in weights if key.startswith(prefix))
+    return {each for each in following if _NUMBER.fullmatch(each)}
 
 
 def adapter_weights(weights: Weights) -> dict[str, Tensor] | None:

@@ -177,6 +177,19 @@ REFUSED = {
         lambda: {**weights_of(FULL), "body.0.block2.weight": torch.zeros(32, 32, 2, 2)},
         "convolutions are of size 2",
     ),
+    "no numbers": (
+        lambda: (
+            controlnet_to_diffusers(WEIGHTS, UNET.blocks)
+            | {"controlnet_cond_embedding.blocks.six.weight": ONE}
+        ),
+        "1 extra key",
+    ),
+    "large numbers": (
+        lambda: (
+            adapter_to_diffusers(weights_of(FULL), FULL) | {f"adapter.body.{'9' * 5000}.resnets.0.a": ONE}
+        ),
+        "lacks every key that begins with body.6",
+    ),
     "short adapter": (lambda: without(weights_of(LIGHT), "body.1.out_conv.bias"), "1 missing key"),
 }
 
