@@ -86,7 +86,7 @@ class Runtime:
     def control_network(self, model: ControlModel) -> ControlNet | FullAdapter | LightAdapter:
         """The network of a ControlNet or T2I-Adapter, in the UNet's precision."""
         kind = network_kind(model.config)
-        return self._network(kind, model.config, model.weights, (), self.placement.dtype)
+        return self._network(kind, model.config, model.weights, model.patches, self.placement.dtype)
 
     def release(self) -> None:
         """Let go of every network; the next use makes it anew."""

@@ -47,6 +47,30 @@ def control_net_loader(
     return load_control(ctx.folders.find("controlnet", control_net_name), ctx.service(Runtime, Runtime))
 
 
+@node(
+    "DiffControlNetLoader",
+    title="Load ControlNet Model (diff)",
+    category="loaders",
+    fingerprint=_control_stamp,
+)
+def diff_control_net_loader(
+    *, model: Model, control_net_name: Annotated[str, File("controlnet")], ctx: Context = QUIET
+) -> ControlNetSocket:
+    """Read a ControlNet that is kept as its difference to the model it was trained on, and add it to a model.
+
+    A ControlNet or T2I-Adapter that is kept whole is read as it is.
+
+    Inputs:
+        model: The model to add it to, with the LoRAs that are on it.
+        control_net_name: The file, relative to a controlnet folder.
+
+    Outputs:
+        CONTROL_NET: The network that reads a picture and leads the model by it.
+    """
+    path = ctx.folders.find("controlnet", control_net_name)
+    return load_control(path, ctx.service(Runtime, Runtime), model)
+
+
 @node("ControlNetApply", title="Apply ControlNet (OLD)", category="conditioning/controlnet")
 def control_net_apply(
     *, conditioning: Conditioning, control_net: ControlNetSocket, image: Image, strength: Strength = 1.0

@@ -13,11 +13,13 @@ from diffusion.checkpoints.component_config import read_json
 from diffusion.checkpoints.facts import Facts, facts_from_metadata
 from diffusion.config import AdapterConfig, ControlNetConfig
 from diffusion.control.detect import adapter_config, controlnet_config
+from diffusion.control.difference import added_to
 from diffusion.control.layouts import adapter_weights, controlnet_weights
 from diffusion.control.model import ControlModel, network_kind
 from diffusion.files.lookalikes import seems_to_be
 from diffusion.files.mapped_file import CheckpointError
 from diffusion.files.weight_files import WeightFile, read_weights
+from diffusion.model import Model
 from diffusion.runtime import Runtime
 
 _FAMILY = "Stable Diffusion 1.x"
@@ -26,14 +28,12 @@ _POOLED_NAMES = ("_shuffle", "_shuffle_fp16")
 """How the names of files end whose ControlNets copy a style: nothing inside of them says so."""
 _FOLDER_FILE = "diffusion_pytorch_model"
 """What files of diffusers' model folders are called; their config lies beside them."""
+_DIFFERENCE = "difference"
+"""The key of files that hold what is to be added to a model's weights."""
 _OTHERS: Mapping[str, tuple[str, str]] = {
     "lora_controlnet": (
         "it is a Control-LoRA, which holds a ControlNet's difference to a model in low rank",
         "Weft does not make a ControlNet of it yet. Use the whole ControlNet.",
-    ),
-    "difference": (
-        "it holds a ControlNet's difference to the model it was trained on, not the ControlNet",
-        "Weft does not add it to a model yet. Use the whole ControlNet.",
     ),
     "task_embedding": (
         "it is a ControlNet of several kinds in one (union), which there is for SDXL only",
@@ -43,30 +43,39 @@ _OTHERS: Mapping[str, tuple[str, str]] = {
 """Files that look like ControlNets, by a key that gives them away."""
 
 
-def load_control(path: Path, runtime: Runtime) -> ControlModel:
+def load_control(path: Path, runtime: Runtime, base: Model | None = None) -> ControlModel:
     """Load a ControlNet or a T2I-Adapter for Stable Diffusion 1.x, in fp32, fp16 or bf16; no pickle code is run.
 
     A ControlNet is in the published layout (`control_model.`, or bare keys) or diffusers'; an adapter is a full or a
-    light one, likewise. Tensors are views of the mapped file, and none is read yet. Raises CheckpointError that says
-    what the file is when it is anything else, or names the keys that are missing, extra or misshapen.
+    light one, likewise. base: the model that a ControlNet is added to which is kept as a difference. Tensors are views
+    of the mapped file, and none is read yet. Raises CheckpointError that says what the file is when it is anything
+    else, or names the keys that are missing, extra or misshapen.
     """
     path = Path(path)
     file = read_weights(path)
+    if _DIFFERENCE in file.tensors and base is None:
+        raise CheckpointError(
+            path,
+            "it holds a ControlNet's difference to the model it was trained on, not the ControlNet",
+            "Load it with the DiffControlNetLoader node, which adds it to a model.",
+        )
+    tensors = {key: tensor for key, tensor in file.tensors.items() if key != _DIFFERENCE}
     for key, (problem, remedy) in _OTHERS.items():
-        if key in file.tensors:
+        if key in tensors:
             raise CheckpointError(path, problem, remedy)
-    weights = controlnet_weights(file.tensors)
+    weights = controlnet_weights(tensors)
     if weights is not None:
         settings = _settings(path)
         config = controlnet_config(path, weights, _facts(path, file, settings))
         pooled = path.stem.endswith(_POOLED_NAMES) or settings.get("global_pool_conditions") is True
-        return _model(file, weights, config, runtime, pooled=pooled)
-    weights = adapter_weights(file.tensors)
+        loaded = _model(file, weights, config, runtime, pooled=pooled)
+        return added_to(loaded, base) if base is not None and _DIFFERENCE in file.tensors else loaded
+    weights = adapter_weights(tensors)
     if weights is not None:
         return _model(file, weights, adapter_config(path, weights), runtime)
     raise CheckpointError(
         path,
-        f"it is no ControlNet and no T2I-Adapter: it seems to be {seems_to_be(file.tensors)}",
+        f"it is no ControlNet and no T2I-Adapter: it seems to be {seems_to_be(tensors)}",
         _REMEDY,
     )
 

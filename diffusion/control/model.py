@@ -12,6 +12,7 @@ import torch
 from diffusion.config import AdapterConfig, ControlNetConfig, UNetConfig
 from diffusion.networks.controlnet import ControlNet
 from diffusion.networks.t2i_adapter import FullAdapter, LightAdapter
+from diffusion.patches import WeightPatch
 from diffusion.types import Cond, Conditioning, Image, Weights
 
 CONTROL = "control"
@@ -25,12 +26,14 @@ STRENGTH_TYPES = ("constant", "linear_up")
 class ControlModel:
     """A ControlNet or T2I-Adapter to be: its weights and config. The runtime of the model that it leads makes it.
 
+    patches: what changes its weights when it is made.
     pooled: what a ControlNet adds is averaged over the picture first, as those trained to copy a style need.
     """
 
     weights: Weights
     config: ControlNetConfig | AdapterConfig
     pooled: bool = False
+    patches: tuple[WeightPatch, ...] = ()
     cache_nbytes: ClassVar[int] = 0
 
     @property

@@ -15,7 +15,9 @@ from torch import Tensor
 from diffusion.config import ControlNetConfig
 from diffusion.control.load import load_control
 from diffusion.files.mapped_file import CheckpointError
+from diffusion.model import Model
 from diffusion.networks.controlnet import ControlNet
+from diffusion.placement import Placement
 from diffusion.runtime import Runtime
 from tests.diffusion.checkpoint_samples import assert_same, original
 from tests.diffusion.control_reference import (
@@ -26,12 +28,14 @@ from tests.diffusion.control_reference import (
     adapter_to_diffusers,
     controlnet_to_diffusers,
     diffusers_controlnet,
+    model,
     weights_of,
 )
 from tests.diffusion.reference import random_weights
 
 FACTS = {"weft.facts": json.dumps({"unet": {"num_heads": UNET.num_heads, "norm_groups": UNET.norm_groups}})}
 WEIGHTS = dict(weights_of(NET))
+ONE = torch.zeros(1)
 OF_SD1 = ControlNetConfig(replace(UNET, num_heads=8, norm_groups=32))
 """What a file without facts is taken to be."""
 
@@ -129,17 +133,44 @@ def test_an_unchanged_file_gives_the_same_weights_again(tmp_path: Path) -> None:
     assert runtime.control_network(first) is runtime.control_network(again)
 
 
+def test_a_difference_is_added_to_the_model(tmp_path: Path) -> None:
+    base = model().weights
+    kept = {key: tensor - base[key] if key in base else tensor for key, tensor in WEIGHTS.items()}
+    marked = prefixed("control_model.", kept) | {"difference": ONE}
+    loaded = load_control(write(tmp_path / "net.safetensors", marked), Runtime(), model())
+    network = Runtime(Placement(pack=False)).control_network(loaded)
+    for key, tensor in network.state_dict().items():
+        torch.testing.assert_close(tensor, WEIGHTS[key], rtol=0, atol=1e-6)
+    whole = load_control(write(tmp_path / "whole.safetensors", WEIGHTS), Runtime(), model())
+    assert whole.patches == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"in_channels": 9}, "to a model of 4 channels, and this model takes 9"),
+        ({"context_dim": 32}, "a model of another size"),
+    ],
+)
+def test_a_difference_to_another_model_is_refused(
+    tmp_path: Path, change: dict[str, int], message: str
+) -> None:
+    other = Model({}, replace(UNET, **change), Runtime())
+    path = write(tmp_path / "net.safetensors", WEIGHTS | {"difference": ONE})
+    with pytest.raises(ValueError, match=message):
+        load_control(path, Runtime(), other)
+
+
 def without(weights: Mapping[str, Tensor], *keys: str) -> dict[str, Tensor]:
     return {key: tensor for key, tensor in weights.items() if key not in keys}
 
 
-ONE = torch.zeros(1)
 XL_ADAPTER = {"conv_in.weight": torch.zeros(32, 768, 3, 3), "body.0.block1.weight": torch.zeros(32, 32, 3, 3)}
 REFUSED = {
     "Control-LoRA": (lambda: WEIGHTS | {"lora_controlnet": ONE}, "it is a Control-LoRA"),
     "difference": (
         lambda: prefixed("control_model.", WEIGHTS) | {"difference": ONE},
-        "holds a ControlNet's difference",
+        "holds a ControlNet's difference .* Load it with the DiffControlNetLoader",
     ),
     "union": (lambda: WEIGHTS | {"task_embedding": ONE}, "several kinds in one"),
     "checkpoint": (original, "no ControlNet and no T2I-Adapter: it seems to be a whole checkpoint"),

@@ -23,6 +23,7 @@ from nodes.control import (
     control_net_apply,
     control_net_apply_advanced,
     control_net_loader,
+    diff_control_net_loader,
     hypernetwork_loader,
 )
 from tests.diffusion.reference import random_weights
@@ -140,6 +141,27 @@ def test_a_model_without_control_runs_as_before(
     drawn(checkpoint, prompts)
     handle.remove()
     assert seen == [False] * 3
+
+
+def test_a_difference_added_to_the_model_is_the_whole_net(
+    checkpoint: Checkpoint, prompts: Prompts, ctx: Context, tmp_path: Path
+) -> None:
+    base, whole = checkpoint.model.weights, load(ctx)
+    kept = {
+        key: tensor - base[key].float() if key in base else tensor for key, tensor in whole.weights.items()
+    }
+    (tmp_path / "controlnet").mkdir()
+    marked = kept | {"difference": torch.zeros(1)}
+    save_file(marked, tmp_path / "controlnet" / "diff.safetensors", FACTS)
+    added = diff_control_net_loader(
+        model=checkpoint.model,
+        control_net_name="diff.safetensors",
+        ctx=Context(folders=Folders(models=(tmp_path,))),
+    )
+    expected = drawn(checkpoint, advanced(prompts, whole, strength=0.5))
+    assert (
+        drawn(checkpoint, advanced(prompts, added, strength=0.5)) - expected
+    ).norm() < 1e-3 * expected.norm()
 
 
 def test_hypernetworks_change_what_is_drawn(checkpoint: Checkpoint, prompts: Prompts, ctx: Context) -> None:
