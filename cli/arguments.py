@@ -1,10 +1,13 @@
 """What can be said on the command line."""
 
 import argparse
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from cli.energy import WORLD_CARBON
 
 MODEL_KINDS = ("checkpoints", "loras", "vae", "diffusers")
 
@@ -26,6 +29,8 @@ class Arguments:
     device: str
     dtype: str
     memory_limit: str | None
+    power: float | None
+    carbon_intensity: float
     json: bool
     quiet: bool
 
@@ -84,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SIZE",
         help="hold no more than this (2GB, 1500MB, ...) on the device; what does not fit is read again when needed",
     )
+    _add_energy_options(parser)
     parser.add_argument("--json", action="store_true", help="print events as JSON lines")
     parser.add_argument("--quiet", action="store_true", help="print nothing but the saved paths, and errors")
     return parser
@@ -99,6 +105,33 @@ def _add_workflow_options(parser: argparse.ArgumentParser) -> None:
         help="change one input; NODE is an id or a title; may be repeated",
     )
     group.add_argument("--seed", type=int, metavar="N", help="use this seed in every node that has one")
+
+
+def _add_energy_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("estimate of energy and carbon")
+    group.add_argument(
+        "--power",
+        type=_positive,
+        metavar="WATTS",
+        help="what the machine draws while it computes; the summary then says what the run took",
+    )
+    group.add_argument(
+        "--carbon-intensity",
+        type=_positive,
+        default=WORLD_CARBON,
+        metavar="GRAMS",
+        help=f"CO2 of a kilowatt-hour where the machine stands (the world's: {WORLD_CARBON:g})",
+    )
+
+
+def _positive(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return number
 
 
 def _add_folder_options(parser: argparse.ArgumentParser) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cli.arguments import Arguments
+from cli.energy import Power
 from cli.overrides import BadOverride, with_overrides
 from cli.report import Report, TerminalReport, json_report, print_json, printable, report_nothing, saved_paths
 from cli.workflow_file import NoWorkflow, read_workflow_file
@@ -153,9 +154,10 @@ def _folders(arguments: Arguments) -> Folders:
 
 
 def _report(arguments: Arguments, folders: Folders) -> Report:
+    power = None if arguments.power is None else Power(arguments.power, arguments.carbon_intensity)
     if arguments.json:
-        return json_report(folders)
-    return report_nothing if arguments.quiet else TerminalReport()
+        return json_report(folders, power)
+    return report_nothing if arguments.quiet else TerminalReport(power=power)
 
 
 def _conclude(arguments: Arguments, result: RunResult, folders: Folders) -> int:

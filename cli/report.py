@@ -9,6 +9,7 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
+from cli.energy import Power
 from graph import (
     Event,
     Folders,
@@ -27,7 +28,8 @@ Report = Callable[[Event], None]
 class TerminalReport:
     """One line per node and a bar while it takes steps, on standard error: standard output holds results alone."""
 
-    def __init__(self, stream: TextIO | None = None) -> None:
+    def __init__(self, stream: TextIO | None = None, power: Power | None = None) -> None:
+        self._power = power
         self._stream = stream or sys.stderr
         self._titles: dict[str, str] = {}
         self._bars: dict[str, tqdm[Any]] = {}
@@ -47,6 +49,8 @@ class TerminalReport:
             case RunFinished(seconds=seconds):
                 self._close_bars()
                 self._write(f"{seconds:.2f} s in all")
+                if self._power is not None:
+                    self._write(self._power.summary(seconds))
             case _:
                 pass
 
@@ -79,12 +83,13 @@ class TerminalReport:
             print(line, file=self._stream, flush=True)
 
 
-def json_report(folders: Folders) -> Report:
+def json_report(folders: Folders, power: Power | None = None) -> Report:
     """Prints one JSON object a line on standard output; `event` says which kind it is.
 
-    Previews are left out; `files` holds the whole paths of what a node saved.
+    Previews are left out; `files` holds the whole paths of what a node saved. With a power, the last event has
+    energy_wh and co2_g.
     """
-    return lambda event: print_json(_snake(type(event).__name__), **_fields(event, folders))
+    return lambda event: print_json(_snake(type(event).__name__), **_fields(event, folders, power))
 
 
 def print_json(event: str, **fields: object) -> None:
@@ -92,7 +97,7 @@ def print_json(event: str, **fields: object) -> None:
     print(json.dumps({"event": event, **fields}, default=str), flush=True)
 
 
-def _fields(event: Event, folders: Folders) -> dict[str, Any]:
+def _fields(event: Event, folders: Folders, power: Power | None) -> dict[str, Any]:
     fields = {
         field.name: getattr(event, field.name)
         for field in dataclasses.fields(event)
@@ -102,6 +107,8 @@ def _fields(event: Event, folders: Folders) -> dict[str, Any]:
         fields["error"] = dataclasses.asdict(event.error)
     if isinstance(event, NodeFinished | NodeCached) and event.ui:
         fields["files"] = [str(path) for path in _paths(event.ui, folders)]
+    if isinstance(event, RunFinished) and power is not None:
+        fields |= {"energy_wh": power.energy(event.seconds), "co2_g": power.emitted(event.seconds)}
     return fields
 
 

@@ -19,7 +19,7 @@ from diffusion.types import Weights
 class LayerMaker:
     """What makes layers: weights, the patches upon them, and where and in what precision they compute.
 
-    pack: lay weights out for the processor.
+    pack: lay weights out for the processor. storage: what weights are rounded to first.
     """
 
     weights: Weights
@@ -27,6 +27,7 @@ class LayerMaker:
     device: torch.device
     dtype: torch.dtype
     pack: bool
+    storage: torch.dtype | None = None
 
     def fill(self, name: str, layer: nn.Module, file_pages: FilePages) -> None:
         """Give `layer`, which is on the meta device, its own weights; `name` is its place in the network."""
@@ -40,7 +41,18 @@ class LayerMaker:
 
     def weight(self, key: str, source: Tensor) -> Tensor:
         """`source` as this network has it."""
-        return patched_weight(key, source.to(self.device), self.patches).to(self.dtype)
+        kept = source.to(self.device)
+        if self.storage is not None:
+            kept = kept.to(self.storage).to(source.dtype)
+        return patched_weight(key, kept, self.patches).to(self.dtype)
+
+    def is_like(self, other: LayerMaker) -> bool:
+        """Whether layers of both that the same patches touch are the same."""
+        return self.weights is other.weights and self._manner == other._manner
+
+    @property
+    def _manner(self) -> tuple[object, ...]:
+        return self.device, self.dtype, self.pack, self.storage
 
     def sources(self, name: str, layer: nn.Module) -> dict[str, Tensor]:
         """The weights of `layer`'s own, by their names in it."""

@@ -17,12 +17,14 @@ class Placement:
     """A device, the precision in which networks compute on it, and whether their weights are laid out for it.
 
     pack: see networks/packing.py; without it a network's weights stay what they are in the file where they can.
+    storage: what weights are rounded to before anything is done with them, as if they had been kept in that type.
     memory_limit: the bytes that this process may hold for itself on the device; mapped files do not count.
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     dtype: torch.dtype = torch.float32
     pack: bool = True
+    storage: torch.dtype | None = None
     memory_limit: int | None = None
 
     @property

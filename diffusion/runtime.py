@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -52,6 +53,19 @@ class Runtime:
         self.placement = placement or Placement()
         self.loaded = Loaded()
         self._residents = Residents(self.placement.device, budget=budget, limit=self.placement.memory_limit)
+        self._elsewhere: dict[Placement, Runtime] = {self.placement: self}
+
+    def placed(self, placement: Placement) -> Runtime:
+        """The runtime that computes in another placement, the same one each time; one device has one memory budget."""
+        if placement not in self._elsewhere:
+            other = copy.copy(self)
+            other.placement = placement
+            others = [each for each in self._elsewhere.values() if each.placement.device == placement.device]
+            other._residents = (
+                others[0]._residents if others else Residents(placement.device, limit=placement.memory_limit)
+            )
+            self._elsewhere[placement] = other
+        return self._elsewhere[placement]
 
     def unet(self, model: Model) -> UNet:
         """The UNet of `model`, patches applied, in eval mode, on the placement's device and dtype."""
@@ -103,9 +117,14 @@ class Runtime:
         if isinstance(weights, InFiles):
             # Some layers of a network may be views of the file, even of one made long ago.
             weights.check()
-        maker = LayerMaker(weights, patches, self.placement.device, dtype, self.placement.pack)
+        place = self.placement
+        maker = LayerMaker(weights, patches, place.device, dtype, place.pack, place.storage)
         # Weights and patches are kept by their networks' makers, so these identities are not used again meanwhile.
-        key: tuple[object, ...] = (kind, config, id(weights), *(patch.identity for patch in patches))
+        key: tuple[object, ...] = (
+            *(kind, config, id(weights)),
+            *(dtype, place.pack, place.storage),
+            *(patch.identity for patch in patches),
+        )
         network = self._residents.get(key, partial(blueprint, partial(kind, config)), maker)
         assert isinstance(network, kind)
         guard(network, self._residents)

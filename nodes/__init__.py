@@ -3,6 +3,7 @@
 from graph import Registry
 from nodes import (
     component_loaders,
+    components,
     compvis,
     compvis_save,
     conditioning,
@@ -11,6 +12,7 @@ from nodes import (
     conditioning_scope,
     control,
     custom_sampling,
+    evaluation,
     guidance,
     guiders,
     image,
@@ -53,6 +55,8 @@ from nodes import (
 
 REGISTRY = Registry.of(
     loaders,
+    components,
+    evaluation,
     component_loaders,
     compvis,
     compvis_save,

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,50 +23,30 @@ from diffusion.runtime import Runtime
 from diffusion.sampling.sample import sample
 from diffusion.text.encode import encode
 from diffusion.types import Cond, Conditioning, Latent
-from tests.pictures import Pixels, Reading, Thing, read_picture
+from imaging.shapes.adherence import Asked, Verdict, check_pixels, parse_prompt
+from imaging.shapes.reading import Pixels
 from training.drawing import Canvas
 from training.drawing.arrangements import one_shape, two_shapes
-from training.drawing.palette import NAMES
-from training.drawing.phrases import RELATION_WORDS, UNORDERED_WORDS
-from training.drawing.shapes import SHAPES
 from training.drawing.split import Split
+
+__all__ = [
+    "CHECKPOINT",
+    "CLASSES",
+    "Asked",
+    "Settings",
+    "Verdict",
+    "check_picture",
+    "draw",
+    "parse_prompt",
+    "prompts",
+    "table",
+]
 
 CHECKPOINT = Path(__file__).parents[1] / "models" / "checkpoints" / "weft-tiny.safetensors"
 CLASSES = {"one shape": (one_shape, 0.95), "two shapes": (two_shapes, 0.85)}
 """What is asked for, and the share that must be right."""
 BATCH = 24
 TRIES = 50
-SPECK = 0.2
-"""A third thing smaller than this share of the smaller one asked for is a blemish, not a thing."""
-
-_WORDS = {words: relation for relation, all_words in RELATION_WORDS.items() for words in all_words}
-_WORDS |= dict.fromkeys(UNORDERED_WORDS, "left")
-_THING = re.compile(rf"\b({'|'.join(NAMES)}) ({'|'.join(SHAPES)})\b")
-_COLOUR = re.compile(rf"\b({'|'.join(NAMES)})\b")
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What a prompt about shapes asks for. things: (colour, shape). relation: of the first to the second."""
-
-    background: str
-    things: tuple[tuple[str, str], ...]
-    relation: str | None
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What of a prompt a picture shows. relation is true where none was asked for."""
-
-    background: bool
-    colours: bool
-    shapes: bool
-    relation: bool
-
-    @property
-    def right(self) -> bool:
-        """Everything is as asked."""
-        return self.background and self.colours and self.shapes and self.relation
 
 
 def check_picture(image: torch.Tensor | Pictures.Image | Path, prompt: str) -> Verdict:
@@ -76,47 +55,7 @@ def check_picture(image: torch.Tensor | Pictures.Image | Path, prompt: str) -> V
     image: [H, W, 3] or [1, H, W, 3], 0..1, or a PIL picture, or a file. prompt: one shape, or two in a relation, on a
     background of a colour. Raises ValueError for other prompts.
     """
-    asked, reading = parse_prompt(prompt), read_picture(_pixels(image))
-    background = reading.background == asked.background
-    if len(reading.things) < len(asked.things) or _has_more(reading, len(asked.things)):
-        return Verdict(background, colours=False, shapes=False, relation=False)
-    found = list(reading.things[: len(asked.things)])
-    if len(found) == 2 and found[0].colour != asked.things[0][0]:
-        found.reverse()
-    colours = all(thing.colour == colour for thing, (colour, _) in zip(found, asked.things, strict=True))
-    shapes = all(thing.shape == shape for thing, (_, shape) in zip(found, asked.things, strict=True))
-    relation = asked.relation is None or (colours and _relation(*found) == asked.relation)
-    return Verdict(background, colours, shapes, relation)
-
-
-def parse_prompt(prompt: str) -> Asked:
-    """Read a prompt about one shape or two. Raises ValueError when it is none."""
-    things = list(_THING.finditer(prompt))
-    backgrounds = list(_COLOUR.findall(_THING.sub("", prompt)))
-    if len(things) not in (1, 2) or len(backgrounds) != 1:
-        raise ValueError(f"not a prompt about one or two shapes on a background of a colour: {prompt!r}")
-    asked = tuple((match[1], match[2]) for match in things)
-    if len(things) == 1:
-        return Asked(backgrounds[0], asked, None)
-    between = re.sub(
-        r"\b(an?|small|little|tiny|large|big|huge)\b", "", prompt[things[0].end() : things[1].start()]
-    )
-    relation = _WORDS.get(" ".join(between.split()))
-    if relation is None:
-        raise ValueError(f"no relation known between the two shapes in {prompt!r}")
-    return Asked(backgrounds[0], asked, relation)
-
-
-def _has_more(reading: Reading, number: int) -> bool:
-    things = reading.things
-    return len(things) > number and things[number].area > SPECK * things[number - 1].area
-
-
-def _relation(first: Thing, second: Thing) -> str:
-    dx, dy = first.x - second.x, first.y - second.y
-    if abs(dx) > abs(dy):
-        return "left" if dx < 0 else "right"
-    return "above" if dy < 0 else "below"
+    return check_pixels(_pixels(image), prompt)
 
 
 def _pixels(image: torch.Tensor | Pictures.Image | Path) -> Pixels:

@@ -110,7 +110,7 @@ class Residents:
         self._give_back()
 
     def _assembled(self, network: nn.Module, maker: LayerMaker) -> Assembled:
-        relatives = [held for held in self._whole.values() if held.maker.weights is maker.weights]
+        relatives = [held for held in self._whole.values() if held.maker.is_like(maker)]
         if self._device.type != "cpu":
             return assemble(network, maker, relatives)
         with heap.apart():

@@ -70,8 +70,8 @@ class ToGpu:
     def fill(self, maker: LayerMaker, name: str, layer: nn.Module, file_pages: FilePages) -> None:
         for parameter, source in maker.sources(name, layer).items():
             key = f"{name}.{parameter}"
-            patched = bool(touching(key, maker.patches))
-            tensor = maker.weight(key, source) if patched else self._copied(source, maker.dtype)
+            changed = maker.storage is not None or bool(touching(key, maker.patches))
+            tensor = maker.weight(key, source) if changed else self._copied(source, maker.dtype)
             layer.register_parameter(parameter, nn.Parameter(tensor, requires_grad=False))
             file_pages.drop(source)
 

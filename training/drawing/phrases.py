@@ -2,6 +2,20 @@
 
 from random import Random
 
+from imaging.shapes.adherence import RELATION_WORDS, UNORDERED_WORDS
+
+__all__ = [
+    "OPENINGS",
+    "RELATIONS",
+    "RELATION_WORDS",
+    "SIZE_WORDS",
+    "UNORDERED_WORDS",
+    "on_background",
+    "opened",
+    "place_words",
+    "thing",
+    "with_article",
+]
 SIZE_WORDS = {
     "small": ("small", "little", "tiny"),
     "medium": ("",),
@@ -16,14 +30,6 @@ OPENINGS = (
     "a photo of",
 )
 RELATIONS = ("left", "right", "above", "below")
-RELATION_WORDS = {
-    "left": ("to the left of", "left of"),
-    "right": ("to the right of", "right of"),
-    "above": ("above", "above", "on top of", "over"),
-    "below": ("below", "below", "under", "beneath"),
-}
-UNORDERED_WORDS = ("and", "next to", "beside")
-"""Between two things of which the first is drawn to the left."""
 
 _BACKGROUNDS = (
     (6.0, "on {article} background"),
