@@ -136,7 +136,8 @@ def lora_loader(
     Inputs:
         model: The model to add it to.
         clip: The text encoder to add it to.
-        lora_name: The file (kohya, diffusers or peft layout), relative to a loras folder.
+        lora_name: The file, relative to a loras folder: LoRA, LoCon, LoHa, LoKr, DoRA or whole differences, by the
+            names of kohya, LyCORIS, diffusers or peft.
         strength_model: How strongly it changes the model; may be negative; 0 leaves the model as it is.
         strength_clip: The same for the text encoder.
 
@@ -168,7 +169,8 @@ def lora_loader_model_only(
 
     Inputs:
         model: The model to add it to.
-        lora_name: The file (kohya, diffusers or peft layout), relative to a loras folder.
+        lora_name: The file, relative to a loras folder: LoRA, LoCon, LoHa, LoKr, DoRA or whole differences, by the
+            names of kohya, LyCORIS, diffusers or peft.
         strength_model: How strongly it changes the model; may be negative; 0 leaves the model as it is.
 
     Outputs:

@@ -92,7 +92,7 @@ def vae_save(*, vae: Vae, filename_prefix: Prefix = "vae/ComfyUI_vae", ctx: Cont
     return saved(vae_tensors(vae), header(filename_prefix, vae=vae), filename_prefix, ctx)
 
 
-@node("LoraSave", title="Extract and Save LoRA", category="_for_testing", output=True, io=True)
+@node("LoraSave", title="Extract and Save LoRA", category="_for_testing", output=True)
 def lora_save(
     *,
     filename_prefix: Prefix = "loras/ComfyUI_extracted_lora",
@@ -123,6 +123,8 @@ def lora_save(
     tensors: dict[str, Stored] = {}
     for difference in (model_diff, text_encoder_diff):
         if difference is not None:
-            tensors |= extracted(difference, rank=rank, kind=lora_type, norms_and_biases=bias_diff)
+            tensors |= extracted(
+                difference, rank=rank, kind=lora_type, norms_and_biases=bias_diff, on_weight=ctx.progress
+            )
     said = {"format": "pt", "modelspec.architecture": "stable-diffusion-v1/lora", "ss_network_dim": str(rank)}
     return saved(tensors, said, filename_prefix, ctx)

@@ -5,7 +5,7 @@ Names are kohya's, which every program that applies LoRA files reads.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Literal
 
@@ -25,13 +25,19 @@ _LEAST = 1e-6
 
 
 def extracted(
-    difference: Model | Clip, *, rank: int, kind: Kind, norms_and_biases: bool
+    difference: Model | Clip,
+    *,
+    rank: int,
+    kind: Kind,
+    norms_and_biases: bool,
+    on_weight: Callable[[int, int], object] | None = None,
 ) -> dict[str, Stored]:
     """The LoRA of a difference, as diffusion.merging makes it, by the keys of a file.
 
     rank: at most so much for each weight. kind: "standard" for factors, "full_diff" for the differences themselves.
     norms_and_biases: whether what has no factors is taken whole. What does not differ is left out of a standard one.
-    Raises ValueError for what is no difference of two models, and where nothing differs.
+    on_weight is told (weights done, weights in all), and what it raises ends it: large models take minutes. Raises
+    ValueError for what is no difference of two models, and where nothing differs.
     """
     if not any(isinstance(patch, Sum) for patch in difference.patches):
         raise ValueError(
@@ -40,7 +46,9 @@ def extracted(
         )
     names = _names(difference)
     found: dict[str, Stored] = {}
-    for key, weight in difference.weights.items():
+    for done, (key, weight) in enumerate(difference.weights.items()):
+        if on_weight is not None:
+            on_weight(done, len(difference.weights))
         module, _, parameter = key.rpartition(".")
         head, change = names[module], partial(_change, difference, key)
         if parameter == "bias" or weight.ndim < 2:
