@@ -97,7 +97,7 @@ class FeatureReuse:
 
 @dataclass(eq=False)
 class _Run:
-    """One sampling run. A step's calls are told apart by whose prompts they are for and by their order in the step.
+    """One sampling run. A step's calls are told apart by the prompts and the part of the picture they are for.
 
     x: the latents of the step at hand; its calls share this very tensor. streams: the step's calls so far. What was
     kept of a call that a step does without is out of date, and forgotten: guidance may apply to some steps only.
@@ -112,7 +112,7 @@ class _Run:
         if call.x is not self.x:
             self.kept = {stream: self.kept[stream] for stream in self.streams if stream in self.kept}
             self.x, self.streams = call.x, []
-        stream = (len(self.streams), call.owners)
+        stream = (len(self.streams), call.owners, call.parts)
         self.streams.append(stream)
         if call.sigma not in self.reuse.window:
             self.kept.clear()

@@ -6,7 +6,7 @@ begins it anew, and each call of the UNet asks it for Hooks: plain functions tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
@@ -90,13 +90,15 @@ class Call:
     """One call of the UNet in a sampling run.
 
     x: [B, 4, h, w], the noisy latents. sigma: their noise level. owners: which conditioning (its position among those
-    asked for) each of the n chunks of B rows belongs to. asked: those conditionings.
+    asked for) each of the n chunks of B rows belongs to. asked: those conditionings. parts: what tells calls apart,
+    equal for two that are for the same prompts in the same part of the picture.
     """
 
     x: Tensor
     sigma: float
     owners: tuple[int, ...]
     asked: tuple[Conditioning, ...] = ()
+    parts: Hashable = ()
 
 
 HooksForCall = Callable[[Call], Hooks]

@@ -130,7 +130,8 @@ class Denoiser:
         if self.control is not None:
             entries = [job.part.entry for job in batch]
             hooks.append(self.control(Seen(unit, timestep, sigma, entries, prompt.context)))
-        call = Call(x, sigma, tuple(job.owner for job in batch), asked)
+        parts = (box, *(id(job.embedding) for job in batch))
+        call = Call(x, sigma, tuple(job.owner for job in batch), asked, parts)
         hooks += [begun(call) for begun in (*self.attached, *attached)]
         output = self.unet(seen, timestep, prompt, all_hooks(hooks)).float()
         return tuple(self.prediction.denoised(part, here, sigma) for part in output.chunk(len(batch)))

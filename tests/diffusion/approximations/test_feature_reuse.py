@@ -53,6 +53,20 @@ def test_each_run_begins_anew() -> None:
     assert computed(reuse, [1.0, 2.0]) == computed(reuse, [3.0, 4.0]) == {(0, 1): [0]}
 
 
+def test_what_was_kept_for_one_prompt_does_not_serve_another() -> None:
+    begun = FeatureReuse(2, EveryNth(100)).begin()
+    computed_for = []
+    for said in ("a", "a", "b", "b", "a"):
+
+        def descend(h: Tensor, said: str = said) -> Tensor:
+            computed_for.append(said)
+            return h
+
+        (around,) = begun(Call(torch.zeros(1, 4, 2, 2), 1.0, (0, 1), parts=said)).inner
+        around(descend, torch.ones(2, 3, 2, 2), Place("input", 2))
+    assert computed_for == ["a", "b", "a"]
+
+
 def test_prompts_that_go_in_separate_calls_are_kept_apart() -> None:
     found = computed(FeatureReuse(2, EveryNth(2)), [1.0, 2.0, 3.0], owners=((0,), (1,)))
     assert found == {(0,): [0, 2], (1,): [0, 2]}
