@@ -1,4 +1,4 @@
-"""Patches that change weights by arithmetic alone: rounded, or multiplied."""
+"""Weights multiplied by numbers, as a patch."""
 
 from __future__ import annotations
 
@@ -6,29 +6,12 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-import torch
 from torch import Tensor
 
 from diffusion.model import Clip, Model
 from diffusion.types import Weights
 
 _WEIGHT_OR_BIAS = ("weight", "bias")
-
-
-@dataclass(frozen=True)
-class Rounded:
-    """A patch: weights as a smaller data type would have kept them; what is too large for it becomes its largest."""
-
-    keys: frozenset[str]
-    dtype: torch.dtype
-
-    @property
-    def identity(self) -> Hashable:
-        return (type(self).__name__, self.dtype)
-
-    def apply(self, key: str, weight: Tensor) -> Tensor:
-        most = torch.finfo(self.dtype).max
-        return weight.clamp(-most, most).to(self.dtype).to(torch.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,11 +30,6 @@ class Multiplied:
 
     def apply(self, key: str, weight: Tensor) -> Tensor:
         return weight * self.factors[key]
-
-
-def rounded(model: Model, dtype: torch.dtype) -> Model:
-    """The model with all its weights rounded to `dtype`."""
-    return model.patched(Rounded(frozenset(model.weights), dtype))
 
 
 def unet_attention_multiplied(model: Model, layer: str, factors: Mapping[str, float]) -> Model:

@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 
 from diffusion.checkpoints.components import load_text_encoder_files, load_unet_files
 from diffusion.model import Clip, Model
 from diffusion.runtime import Runtime
-from diffusion.weight_changes import rounded
 from graph import QUIET, Choice, Context, File, Folders, node
 from graph.errors import Problem
 from nodes.fingerprints import file_stamp
@@ -49,6 +48,10 @@ def found(ctx: Context, kinds: tuple[str, ...], name: str) -> Path:
     return ctx.folders.find(kinds[-1], name)
 
 
+def _placed(runtime: Runtime, **changes: Any) -> Runtime:
+    return runtime.placed(replace(runtime.placement, **changes))
+
+
 def _unet_stamp(*, unet_name: str, ctx: Context = QUIET) -> str:
     return file_stamp(found(ctx, UNETS, unet_name))
 
@@ -70,9 +73,10 @@ def unet_loader(
     Outputs:
         MODEL: The UNet that denoises latents.
     """
-    model = load_unet_files([found(ctx, UNETS, unet_name)], ctx.service(Runtime, Runtime))
+    runtime = ctx.service(Runtime, Runtime)
+    model = load_unet_files([found(ctx, UNETS, unet_name)], runtime)
     dtype = STORED[weight_dtype]
-    return model if dtype is None else rounded(model, dtype)
+    return model if dtype is None else replace(model, runtime=_placed(runtime, storage=dtype))
 
 
 def _clip_stamp(*, clip_name: str, ctx: Context = QUIET) -> str:
@@ -99,8 +103,5 @@ def clip_loader(
     """
     runtime = ctx.service(Runtime, Runtime)
     if device == "cpu" and runtime.placement.device.type != "cpu":
-        processor = replace(
-            runtime.placement, device=torch.device("cpu"), dtype=torch.float32, memory_limit=None
-        )
-        runtime = Runtime(processor)
+        runtime = _placed(runtime, device=torch.device("cpu"), dtype=torch.float32, memory_limit=None)
     return load_text_encoder_files([found(ctx, TEXT_ENCODERS, clip_name)], runtime)
