@@ -56,7 +56,7 @@ def control_net_loader(
 def diff_control_net_loader(
     *, model: Model, control_net_name: Annotated[str, File("controlnet")], ctx: Context = QUIET
 ) -> ControlNetSocket:
-    """Read a ControlNet that is kept as its difference to the model it was trained on, and add it to a model.
+    """Read a ControlNet that is kept as its difference to a model, whole or in low rank (Control-LoRA), and add it.
 
     A ControlNet or T2I-Adapter that is kept whole is read as it is.
 

@@ -30,12 +30,7 @@ def controlnet_config(path: Path, weights: Weights, facts: Facts) -> ControlNetC
             "Use a ControlNet for Stable Diffusion 1.x.",
         )
     levels = unet_levels(shapes)
-    # Activations are counted in the keys: every other number has no weights.
-    numbers = [match[1] for match in map(_HINT_LAYER.match, weights) if match]
-    last = max(map(int, numbers), default=0)
-    widths = [
-        shapes.of(f"input_hint_block.{number}.weight", axes=4)[0] for number in range(0, max(last, 1), 4)
-    ]
+    hint_channels, hint_widths = hint_sizes(path, weights)
     return ControlNetConfig(
         UNetConfig(
             in_channels=in_channels,
@@ -46,9 +41,21 @@ def controlnet_config(path: Path, weights: Weights, facts: Facts) -> ControlNetC
             num_heads=facts.num_heads,
             norm_groups=facts.unet_groups,
         ),
-        hint_channels=shapes.of("input_hint_block.0.weight", axes=4)[1],
-        hint_widths=tuple(widths),
+        hint_channels=hint_channels,
+        hint_widths=hint_widths,
     )
+
+
+def hint_sizes(path: Path, weights: Weights) -> tuple[int, tuple[int, ...]]:
+    """The channels of the picture that a ControlNet reads, and the widths of what reads it."""
+    shapes = Shapes(path, "ControlNet", "", weights)
+    # Activations are counted in the keys: every other number has no weights.
+    numbers = [match[1] for match in map(_HINT_LAYER.match, weights) if match]
+    last = max(map(int, numbers), default=0)
+    widths = [
+        shapes.of(f"input_hint_block.{number}.weight", axes=4)[0] for number in range(0, max(last, 1), 4)
+    ]
+    return shapes.of("input_hint_block.0.weight", axes=4)[1], tuple(widths)
 
 
 def adapter_config(path: Path, weights: Weights) -> AdapterConfig:

@@ -15,6 +15,7 @@ from diffusion.config import AdapterConfig, ControlNetConfig
 from diffusion.control.detect import adapter_config, controlnet_config
 from diffusion.control.difference import added_to
 from diffusion.control.layouts import adapter_weights, controlnet_weights
+from diffusion.control.low_rank import MARK, from_low_rank
 from diffusion.control.model import ControlModel, network_kind
 from diffusion.files.lookalikes import seems_to_be
 from diffusion.files.mapped_file import CheckpointError
@@ -29,12 +30,12 @@ _POOLED_NAMES = ("_shuffle", "_shuffle_fp16")
 _FOLDER_FILE = "diffusion_pytorch_model"
 """What files of diffusers' model folders are called; their config lies beside them."""
 _DIFFERENCE = "difference"
-"""The key of files that hold what is to be added to a model's weights."""
+_DIFFERENCES: Mapping[str, str] = {
+    _DIFFERENCE: "a ControlNet's difference",
+    MARK: "a Control-LoRA: a ControlNet's difference in low rank",
+}
+"""Files that hold what is to be added to a model's weights, by the key that tells."""
 _OTHERS: Mapping[str, tuple[str, str]] = {
-    "lora_controlnet": (
-        "it is a Control-LoRA, which holds a ControlNet's difference to a model in low rank",
-        "Weft does not make a ControlNet of it yet. Use the whole ControlNet.",
-    ),
     "task_embedding": (
         "it is a ControlNet of several kinds in one (union), which there is for SDXL only",
         _REMEDY,
@@ -47,18 +48,22 @@ def load_control(path: Path, runtime: Runtime, base: Model | None = None) -> Con
     """Load a ControlNet or a T2I-Adapter for Stable Diffusion 1.x, in fp32, fp16 or bf16; no pickle code is run.
 
     A ControlNet is in the published layout (`control_model.`, or bare keys) or diffusers'; an adapter is a full or a
-    light one, likewise. base: the model that a ControlNet is added to which is kept as a difference. Tensors are views
+    light one, likewise. base: the model that a ControlNet is added to which is kept as a difference, whole or in
+    low rank. Tensors are views
     of the mapped file, and none is read yet. Raises CheckpointError that says what the file is when it is anything
     else, or names the keys that are missing, extra or misshapen.
     """
     path = Path(path)
     file = read_weights(path)
-    if _DIFFERENCE in file.tensors and base is None:
-        raise CheckpointError(
-            path,
-            "it holds a ControlNet's difference to the model it was trained on, not the ControlNet",
-            "Load it with the DiffControlNetLoader node, which adds it to a model.",
-        )
+    for mark, what in _DIFFERENCES.items():
+        if mark in file.tensors and base is None:
+            raise CheckpointError(
+                path,
+                f"it is {what} to the model it was trained on, not the ControlNet",
+                "Load it with the DiffControlNetLoader node, which adds it to a model.",
+            )
+    if MARK in file.tensors and base is not None:
+        return from_low_rank(file, base)
     tensors = {key: tensor for key, tensor in file.tensors.items() if key != _DIFFERENCE}
     for key, (problem, remedy) in _OTHERS.items():
         if key in tensors:

@@ -145,6 +145,58 @@ def test_a_difference_is_added_to_the_model(tmp_path: Path) -> None:
     assert whole.patches == ()
 
 
+def low_rank(rank: int = 4) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """A Control-LoRA, and the weights of the ControlNet that it makes of the model."""
+    base, generator = model().weights, torch.Generator().manual_seed(6)
+    kept, expected = {"lora_controlnet": ONE}, {}
+    for key, tensor in WEIGHTS.items():
+        if key in base and tensor.ndim > 1:
+            name = key.removesuffix(".weight")
+            up = torch.randn(len(tensor), rank, generator=generator) * 0.1
+            down = torch.randn(rank, *tensor.shape[1:], generator=generator) * 0.1
+            kept |= {f"{name}.up": up, f"{name}.down": down}
+            expected[key] = base[key] + (up @ down.flatten(1)).reshape(tensor.shape)
+        elif key.startswith("middle_block.0.") and key in base:
+            expected[key] = base[key]
+        else:
+            kept[key] = expected[key] = tensor
+    return kept, expected
+
+
+def test_a_control_lora_is_added_to_the_model(tmp_path: Path) -> None:
+    kept, expected = low_rank()
+    loaded = load_control(write(tmp_path / "net.safetensors", kept), Runtime(), model())
+    assert loaded.config == NET
+    network = Runtime(Placement(pack=False)).control_network(loaded)
+    assert network.state_dict().keys() == expected.keys()
+    for key, tensor in network.state_dict().items():
+        torch.testing.assert_close(tensor, expected[key], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"time_embed.0.down": None}, "its factors of time_embed.0.weight are incomplete"),
+        (
+            {"time_embed.0.up": torch.zeros(5, 4)},
+            r"factors of time_embed.0.weight are \[5, 4\] and \[4, 32\], and",
+        ),
+        ({"time_embed.0.up": torch.zeros(128, 3)}, r"are \[128, 3\] and"),
+        ({"time_embed.0.up": torch.zeros(128, 0), "time_embed.0.down": torch.zeros(0, 32)}, "are incomplete"),
+        ({"nowhere.up": torch.zeros(1, 1), "nowhere.down": torch.zeros(1, 1)}, "model has no such weight"),
+        ({"zero_convs.0.0.weight": None}, r"1 missing key \(zero_convs.0.0.weight\)"),
+        ({"input_hint_block.0.weight": None}, "lacks the key input_hint_block.0.weight"),
+    ],
+)
+def test_a_control_lora_that_does_not_fit_is_refused(
+    tmp_path: Path, change: dict[str, Tensor | None], message: str
+) -> None:
+    tensors = {key: tensor for key, tensor in (low_rank()[0] | change).items() if tensor is not None}
+    path = write(tmp_path / "net.safetensors", tensors)
+    with pytest.raises(CheckpointError, match=message):
+        load_control(path, Runtime(), model())
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -167,10 +219,13 @@ def without(weights: Mapping[str, Tensor], *keys: str) -> dict[str, Tensor]:
 
 XL_ADAPTER = {"conv_in.weight": torch.zeros(32, 768, 3, 3), "body.0.block1.weight": torch.zeros(32, 32, 3, 3)}
 REFUSED = {
-    "Control-LoRA": (lambda: WEIGHTS | {"lora_controlnet": ONE}, "it is a Control-LoRA"),
+    "Control-LoRA": (
+        lambda: WEIGHTS | {"lora_controlnet": ONE},
+        "it is a Control-LoRA.* Load it with the DiffControlNetLoader",
+    ),
     "difference": (
         lambda: prefixed("control_model.", WEIGHTS) | {"difference": ONE},
-        "holds a ControlNet's difference .* Load it with the DiffControlNetLoader",
+        "it is a ControlNet's difference .* Load it with the DiffControlNetLoader",
     ),
     "union": (lambda: WEIGHTS | {"task_embedding": ONE}, "several kinds in one"),
     "checkpoint": (original, "no ControlNet and no T2I-Adapter: it seems to be a whole checkpoint"),
