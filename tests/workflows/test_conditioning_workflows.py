@@ -48,11 +48,8 @@ def halves(executor: Executor, nodes: dict[str, Any]) -> list[tuple[str, list[tu
 
 
 def test_each_half_shows_its_own_prompt(executor: Executor) -> None:
-    nodes = workflow("regional_prompts")
     circle, star = ("white", [("red", "circle")]), ("white", [("blue", "star")])
-    assert halves(executor, nodes) == [circle, star]
-    nodes["9"]["inputs"]["x"], nodes["11"]["inputs"]["x"] = 128, 0.0
-    assert halves(executor, nodes) == [star, circle]
+    assert halves(executor, workflow("regional_prompts")) == [circle, star]
 
 
 def test_a_prompt_that_changes_early_shows_what_comes_late(executor: Executor) -> None:
