@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from diffusion.lora.apply import apply_lora
 from diffusion.lora.read import LoraError, read_lora
 from diffusion.model import Clip, Model
+from diffusion.networks.layers import GatedLinear, geglu
 from diffusion.patches import patched_weight
 from diffusion.placement import Placement
 from diffusion.runtime import Runtime
@@ -180,12 +181,15 @@ def side_branches(network: nn.Module, factors: Mapping[str, Factors], strength: 
             F.conv2d(F.conv2d(x, given.down), given.mid, stride=stride, padding=padding), given.up
         )
 
+    def with_branch(module: nn.Module, given: Factors, x: Tensor, output: Tensor) -> Tensor:
+        side = strength * given.scale * branch(module, given, x)
+        if isinstance(module, GatedLinear):  # whose output is behind the gate
+            return geglu(F.linear(x, module.weight, module.bias) + side)
+        return output + side
+
     for name, given in factors.items():
-        module = network.get_submodule(name)
-        module.register_forward_hook(
-            lambda module, inputs, output, given=given: (
-                output + strength * given.scale * branch(module, given, inputs[0])
-            )
+        network.get_submodule(name).register_forward_hook(
+            lambda module, inputs, output, given=given: with_branch(module, given, inputs[0], output)
         )
 
 
