@@ -12,7 +12,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from diffusion.networks.native_library import LIBRARY, Library, native_allowed, open_library
+from diffusion.networks.native_library import Library, native_library
 
 # The fastest first. bf16 without AMX is left to oneDNN.
 FORMS: Mapping[torch.dtype, tuple[str, ...]] = MappingProxyType(
@@ -143,7 +143,7 @@ def products_for(weight: Tensor) -> Products | None:
 @cache
 def best_products() -> Mapping[torch.dtype, Products]:
     """The form for each dtype, where there is one that this processor runs."""
-    library = open_library(LIBRARY) if native_allowed() else None
+    library = native_library()
     return {} if library is None else load_products(library)
 
 
