@@ -187,4 +187,7 @@ def test_many_threads_agree() -> None:
             results.append(layer(x))
     finally:
         torch.set_num_threads(before)
-    assert all(torch.equal(result, results[0]) for result in results)
+    # PyTorch's own operator adds up in another order with another number of threads.
+    allowed = 0.0 if torch.float32 in best_passes() else 1e-5
+    for result in results:
+        torch.testing.assert_close(result, results[0], rtol=0, atol=allowed)
