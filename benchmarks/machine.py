@@ -40,7 +40,7 @@ def processor() -> dict[str, Any]:
         "processor": name,
         "flags": [flag for flag in FLAGS if flag in flags],
         "threads": torch.get_num_threads(),
-        "system": platform.platform(terse=True),
+        "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
     }
 

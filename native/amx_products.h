@@ -13,6 +13,8 @@ struct AmxBf16Product {
 
     // A tile is a group of 16 rows; copied, its pieces lie together.
     static constexpr int64_t rows = 32, group = 16, most_depth = 1280, tile_bytes = 1024, piece_step = tile_bytes;
+    // A step's weights are two tiles, a word of the depth in each row.
+    static constexpr int64_t half_step = tile_bytes, word_step = 64;
     static int64_t row_bytes(int64_t) { return piece_bytes; }
     static int64_t group_bytes(int64_t pieces) { return pieces * tile_bytes; }
 

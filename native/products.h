@@ -83,7 +83,38 @@ public:
         }
     }
 
+    // Panel after panel, each claimed by one thread.
+    static void pack(PackCall& call) {
+        int64_t block = depth_block(call.depth), panel;
+        while ((panel = __atomic_fetch_add(&call.claimed, 1, __ATOMIC_RELAXED)) < call.columns / panel_columns)
+            for (int64_t from = 0; from < call.depth; from += block) {
+                Depths depths = {from, call.depth - from < block ? call.depth - from : block};
+                char* out = static_cast<char*>(call.out) + depths.from * call.columns * size +
+                            panel * depths.pieces() * panel_step_bytes;
+                for (int64_t s = 0; s < depths.pieces(); s++, out += panel_step_bytes)
+                    for (int half = 0; half < 2; half++)
+                        pack_half(call, panel, half, (from + s * step) * size, out + half * Form::half_step);
+            }
+    }
+
 private:
+    // Sixteen columns of a panel at one piece of the depth: its words, from a row each to a column each.
+    static void pack_half(const PackCall& call, int64_t panel, int half, int64_t offset, char* out) {
+        constexpr int64_t columns = panel_columns / 2, words = piece_bytes / 4;
+        int64_t first = call.gated ? panel * columns + half * (call.columns / 2) : panel * panel_columns + half * columns;
+        for (int64_t column = 0; column < columns; column += V::lanes)
+            for (int64_t word = 0; word < words; word += V::lanes) {
+                Register rows[V::lanes];
+                for (int i = 0; i < V::lanes; i++)
+                    rows[i] = V::load(reinterpret_cast<const float*>(static_cast<const char*>(call.weight) +
+                                                                     (first + column + i) * call.depth * size +
+                                                                     offset + word * 4));
+                V::transpose(rows);
+                for (int i = 0; i < V::lanes; i++)
+                    V::store(reinterpret_cast<float*>(out + (word + i) * Form::word_step) + column, rows[i]);
+            }
+    }
+
     static void work(const ProductCall& call, const Task& task) {
         int64_t block = depth_block(call.depth);
         for (int64_t from = 0; from < call.depth; from += block) {
@@ -219,8 +250,8 @@ private:
 
 // The functions that Python finds for a form.
 #define WEFT_PRODUCT(name, Form)                                                                                \
-    WEFT_EXPORT int64_t weft_product_##name##_depth_block(int64_t depth) { return Product<Form>::depth_block(depth); } \
     WEFT_EXPORT int64_t weft_product_##name##_workspace(const ProductCall* call) {                             \
         return Product<Form>::workspace_bytes(*call);                                                          \
     }                                                                                                          \
+    WEFT_EXPORT void weft_product_##name##_pack(PackCall* call) { Product<Form>::pack(*call); }                  \
     WEFT_EXPORT void weft_product_##name(ProductCall* call) { Product<Form>::run(*call); }

@@ -23,3 +23,11 @@ struct ProductCall {
     char* workspace;
     int64_t threads_started, claimed;
 };
+
+// weight [columns, depth], dense, to the order in which a form reads it, as much again.
+struct PackCall {
+    const void* weight;
+    void* out;
+    int64_t columns, depth, gated;
+    int64_t claimed;
+};

@@ -14,6 +14,7 @@ struct RegisterProduct {
     struct Session {};
 
     static constexpr int64_t rows = 24, group = 1, most_depth = 640, piece_step = piece_bytes;
+    static constexpr int64_t half_step = 64, word_step = panel_columns * 4;
     static int64_t row_bytes(int64_t pieces) { return pieces * piece_bytes; }
     static int64_t group_bytes(int64_t pieces) { return pieces * piece_bytes; }
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from diffusion.checkpoints.diffusers_names import unet_modules
 from diffusion.config import UNetConfig
-from diffusion.networks.layers import Conv2d, Linear
+from diffusion.networks.layers import Conv2d, GatedLinear, Linear
 from training.attention import blockwise
 from training.drawing import Mixture
 from training.drawing.styles import STYLES
@@ -69,8 +69,10 @@ class Adapted(nn.Module):
             weight.normal_(std=weight[0].numel() ** -0.5, generator=random)
             nn.init.zeros_(self.up.weight)
 
-    def forward(self, x: Tensor) -> Tensor:
-        changed: Tensor = self.base(x) + self.up(self.down(x))
+    def forward(self, x: Tensor, added: Tensor | None = None) -> Tensor:
+        """The layer's result with the change, plus `added`, as the layers of the network take it."""
+        change = self.up(self.down(x))
+        changed: Tensor = self.base(x, change if added is None else change + added)
         return changed
 
 
@@ -80,7 +82,7 @@ def adapt(unet: nn.Module, rank: int, seed: int) -> None:
     layers = [
         (name, module)
         for name, module in unet.named_modules()
-        if type(module) in (Linear, Conv2d) and not _untouched(name)
+        if type(module) in (Linear, GatedLinear, Conv2d) and not _untouched(name)
     ]
     for name, module in layers:
         assert isinstance(module, nn.Linear | nn.Conv2d)

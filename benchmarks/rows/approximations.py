@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -75,9 +75,13 @@ def measure(options: Options) -> Row:
 
 
 def _runs(worker: Worker, field: Field, picture: Picture) -> dict[str, Callable[[int], Answer]]:
-    exact = text_to_image(picture, field.materials.checkpoint.name)
-    drawn = {EXACT: exact, **{variant.name: variant.change(exact) for variant in VARIANTS}}
-    return {name: partial(_run, worker, workflow) for name, workflow in drawn.items()}
+    """A seed for each, so that none finds another's latent in the cache."""
+    changes: dict[str, Callable[[Drawn], Drawn]] = {EXACT: dict, **{v.name: v.change for v in VARIANTS}}
+    name_here = field.materials.checkpoint.name
+    return {
+        name: partial(_run, worker, change(text_to_image(replace(picture, seed=seed), name_here)))
+        for seed, (name, change) in enumerate(changes.items(), 100)
+    }
 
 
 def _run(worker: Worker, workflow: Drawn, number: int) -> Answer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.compare import picture_psnr
@@ -14,7 +14,7 @@ from benchmarks.tasks import Picture
 from benchmarks.worker import Answer, Worker
 
 NAME = "sampling"
-CONTEST = ("weft bf16", "openvino bf16", "diffusers bf16", "server")
+CONTESTS = (("weft bf16", "openvino bf16", "diffusers bf16"), ("weft bf16", "server"))
 FULL_PRECISION = ("weft fp32", "openvino fp32")
 REACH: Mapping[int, Mapping[str, float]] = {
     256: {"openvino bf16": 1.1, "diffusers bf16": 1.5, "server": 3.9},
@@ -24,26 +24,15 @@ REACH_FULL_PRECISION = 1.05
 
 
 def measure(options: Options) -> Row:
-    """Two contests, one after the other so that all of a contest fits into memory: in bf16, and in fp32."""
+    """Contests one after the other, because a machine whose memory is full measures its memory: among those who compute
+    in bf16, with the server, and in fp32."""
     field = Field.of(options, options.full_size())
     figures: list[Figure] = []
     demands: list[Demand] = []
-    with working(field.choose(CONTEST)) as workers:
-        for size in options.sizes:
-            answers = pictures(workers, Picture(size, options.steps), options.rounds)
-            measured = wall_figures(_case(size, options), answers, size=size, steps=options.steps)
-            figures += [*measured, *_agreement(_case(size, options), answers)]
-            demands += [
-                ratio_demand(
-                    _case(size, options),
-                    find(measured, "weft bf16"),
-                    find(measured, peer),
-                    reach,
-                    peer=peer,
-                )
-                for peer, reach in REACH.get(size, {}).items()
-            ]
-        figures += _memory(workers)
+    for contest in contests(field):
+        measured, reached = _contest(field, contest, options)
+        figures += measured
+        demands += reached
     more, demand = _full_precision(field, options)
     return Row(
         NAME,
@@ -57,6 +46,33 @@ def measure(options: Options) -> Row:
             "seed; between precisions, a checkpoint of random weights keeps little.",
         ),
     )
+
+
+def contests(field: Field) -> list[tuple[str, ...]]:
+    """Those of CONTESTS that have somebody to measure: after the first, not Weft alone."""
+    return [names for names in CONTESTS if names == CONTESTS[0] or len(field.choose(names)) > 1]
+
+
+def _contest(field: Field, names: Sequence[str], options: Options) -> tuple[list[Figure], list[Demand]]:
+    figures: list[Figure] = []
+    demands: list[Demand] = []
+    with working(field.choose(names)) as workers:
+        for size in options.sizes:
+            case = _case(size, options) + (", beside the server" if "server" in workers else "")
+            answers = pictures(workers, Picture(size, options.steps), options.rounds)
+            measured = wall_figures(case, answers, size=size, steps=options.steps)
+            figures += [*measured, *_agreement(case, answers)]
+            demands += [
+                ratio_demand(
+                    case, find(measured, names[0]), find(measured, peer), REACH[size][peer], peer=peer
+                )
+                for peer in names[1:]
+                if peer in REACH.get(size, {})
+            ]
+        figures += _memory({name: worker for name, worker in workers.items() if len(workers) > 1})
+        if "server" in workers:
+            workers["server"].ask("forget")
+    return figures, demands
 
 
 def _case(size: int, options: Options) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 
@@ -9,9 +10,9 @@ from benchmarks.contestants import Field
 from benchmarks.interleave import pictures, wall_figures, working
 from benchmarks.options import Options
 from benchmarks.results import Figure, Row
-from benchmarks.rows.sampling import CONTEST
+from benchmarks.rows.sampling import contests
 from benchmarks.tasks import Picture
-from benchmarks.worker import Answer
+from benchmarks.worker import Answer, Worker
 
 NAME = "scaling"
 BASE = Picture(256, 4)
@@ -32,15 +33,11 @@ def measure(options: Options) -> Row:
         "batch": [replace(short, batch=batch) for batch in (BATCHES[:2] if options.quick else BATCHES)],
     }
     figures: list[Figure] = []
-    seeds = count(step=_SEEDS_EACH)
-    with working(field.choose(CONTEST)) as workers:
-        for axis, varied in tasks.items():
-            for picture in varied:
-                answers = pictures(workers, replace(picture, seed=next(seeds)), 1)
-                figures += _at(axis, picture, answers)
-            for name, worker in workers.items():
-                if name.startswith("openvino"):
-                    worker.ask("forget")
+    for contest in contests(field):
+        with working(field.choose(contest)) as workers:
+            # Weft's own line is there from the first contest; beside the server it only takes its turn.
+            shown = [name for name in workers if not figures or not name.startswith("weft")]
+            figures += _contest(workers, tasks, shown)
     return Row(
         NAME,
         "Time against steps, size and batch",
@@ -50,6 +47,21 @@ def measure(options: Options) -> Row:
             "VAE and PNG included.",
         ),
     )
+
+
+def _contest(
+    workers: Mapping[str, Worker], tasks: Mapping[str, Sequence[Picture]], shown: Sequence[str]
+) -> list[Figure]:
+    figures: list[Figure] = []
+    seeds = count(step=_SEEDS_EACH)
+    for axis, varied in tasks.items():
+        for picture in varied:
+            answers = pictures(workers, replace(picture, seed=next(seeds)), 1)
+            figures += _at(axis, picture, {name: answers[name] for name in shown if name in answers})
+        for name, worker in workers.items():
+            if not name.startswith(("weft", "diffusers")):
+                worker.ask("forget")
+    return figures
 
 
 def _at(axis: str, picture: Picture, answers: dict[str, list[Answer]]) -> tuple[Figure, ...]:

@@ -62,6 +62,11 @@ class Subject:
         """Bytes of the server's own process: its peak resident so far, and what is private now."""
         return read_status(self.pid) if self.pid else {}
 
+    def forget(self) -> Mapping[str, Any]:
+        """Have the server let go of its models."""
+        self._post("/free", {"unload_models": True, "free_memory": True})
+        return {}
+
     def _fetch(self, image: Mapping[str, str]) -> str:
         with urllib.request.urlopen(f"{self.url}/view?{urllib.parse.urlencode(image)}") as reply:
             path = self.output / f"server-{Path(image['filename']).name}"
@@ -78,6 +83,7 @@ class Subject:
         )
         try:
             with urllib.request.urlopen(request) as reply:
-                return json.load(reply)
+                answer = reply.read()
+            return json.loads(answer) if answer else None
         except urllib.error.HTTPError as error:
             raise RuntimeError(f"the server refused the workflow: {error.read().decode()[:500]}") from error

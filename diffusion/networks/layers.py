@@ -77,10 +77,12 @@ class GatedLinear(Linear):
         super().pack()
 
     def forward(self, input: Tensor, added: Tensor | None = None) -> Tensor:
-        if self.gated is not None:
-            return self.gated(input, self.bias, added)
-        result = geglu(super().forward(input))
-        return result if added is None else added + result
+        """added: [..., O], to the projection, before the gate; only for a layer that was not packed."""
+        if self.gated is None:
+            return geglu(super().forward(input, added))
+        if added is not None:
+            raise ValueError("a packed gated layer adds nothing before its gate: use one that was not packed")
+        return self.gated(input, self.bias)
 
 
 class GroupNorm(nn.GroupNorm):

@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -33,6 +34,12 @@ class Library:
 def native_allowed() -> bool:
     """Whether native kernels may be used at all: WEFT_NATIVE=0 says no."""
     return os.environ.get("WEFT_NATIVE", "1") != "0"
+
+
+@cache
+def native_library() -> Library | None:
+    """The library of this installation, opened once, or None where it may not or can't be used."""
+    return open_library(LIBRARY) if native_allowed() else None
 
 
 def open_library(path: Path) -> Library | None:

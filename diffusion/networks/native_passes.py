@@ -11,7 +11,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from diffusion.networks.native_library import LIBRARY, Library, native_allowed, open_library
+from diffusion.networks.native_library import Library, native_library
 
 # The fastest first.
 FORMS: Mapping[torch.dtype, tuple[str, ...]] = MappingProxyType(
@@ -147,10 +147,8 @@ def passes_for(x: Tensor, *others: Tensor | None) -> Passes | None:
 @cache
 def best_passes() -> Mapping[torch.dtype, Passes]:
     """The form for each dtype, where there is one that this processor runs."""
-    library = open_library(LIBRARY) if native_allowed() else None
-    if library is None:
-        return {}
-    return load_passes(library)
+    library = native_library()
+    return {} if library is None else load_passes(library)
 
 
 def load_passes(library: Library) -> dict[torch.dtype, Passes]:

@@ -12,7 +12,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from diffusion.networks.native_library import LIBRARY, Library, native_allowed, open_library
+from diffusion.networks.native_library import Library, native_library
 
 # The fastest first. bf16 without AMX is left to oneDNN.
 FORMS: Mapping[torch.dtype, tuple[str, ...]] = MappingProxyType(
@@ -55,6 +55,17 @@ class _ProductCall(ctypes.Structure):
     )
 
 
+class _PackCall(ctypes.Structure):
+    _fields_ = (
+        ("weight", ctypes.c_void_p),
+        ("out", ctypes.c_void_p),
+        ("columns", ctypes.c_int64),
+        ("depth", ctypes.c_int64),
+        ("gated", ctypes.c_int64),
+        ("claimed", ctypes.c_int64),
+    )
+
+
 @dataclass(frozen=True)
 class Squares:
     """The neighbourhoods of a picture's pixels: size x size, beginning one above and to the left, `stride` apart."""
@@ -76,10 +87,12 @@ class Products:
 
     def pack(self, weight: Tensor, *, gated: bool = False) -> Tensor:
         """weight [O, I], I and O multiples of 32, laid out for `multiply`; still of that shape."""
-        if gated:  # panels of 16 values and their 16 gates
-            weight = weight.unflatten(0, (2, -1, _PANEL // 2)).transpose(0, 1).flatten(0, 2)
-        blocks = [_panels(block) for block in weight.split(self._depth_block(weight.shape[1]), dim=1)]
-        return (blocks[0] if len(blocks) == 1 else torch.cat(blocks)).view(weight.shape)
+        weight = weight.contiguous()
+        packed = torch.empty_like(weight)
+        call = _PackCall(weight.data_ptr(), packed.data_ptr(), *weight.shape, gated)
+        work = self.library.functions[f"weft_product_{self.form}_pack"]
+        self.library.run_in_parallel(work, ctypes.byref(call), torch.get_num_threads(), 0)
+        return packed
 
     def multiply(self, x: Tensor, packed: Tensor, bias: Tensor | None, added: Tensor | None = None) -> Tensor:
         """x [..., I] times the weight, plus bias [O] and `added` [..., O]."""
@@ -113,11 +126,6 @@ class Products:
         call.height, call.width, call.out_height, call.out_width = height, width, out_height, out_width
         return self._run(call, out).permute(0, 3, 1, 2)
 
-    def _depth_block(self, depth: int) -> int:
-        depth_block = self.library.functions[f"weft_product_{self.form}_depth_block"]
-        depth_block.argtypes, depth_block.restype = (ctypes.c_int64,), ctypes.c_int64
-        return int(depth_block(depth))
-
     def _run(self, call: _ProductCall, out: Tensor) -> Tensor:
         if out.numel() == 0:
             return out
@@ -143,7 +151,7 @@ def products_for(weight: Tensor) -> Products | None:
 @cache
 def best_products() -> Mapping[torch.dtype, Products]:
     """The form for each dtype, where there is one that this processor runs."""
-    library = open_library(LIBRARY) if native_allowed() else None
+    library = native_library()
     return {} if library is None else load_products(library)
 
 
@@ -155,17 +163,6 @@ def load_products(library: Library) -> dict[torch.dtype, Products]:
             if library.has(f"weft_product_{form}") and library.runs(form):
                 found.setdefault(dtype, Products(form, library))
     return found
-
-
-def _panels(block: Tensor) -> Tensor:
-    """[O, I] as the kernels read it: panels of 32 columns, and in them row after row of the depth; for bf16 two tiles
-    of 16 pairs of rows each step."""
-    if block.dtype == torch.float32:
-        return block.unflatten(0, (-1, _PANEL)).transpose(1, 2).flatten()
-    panels = block.unflatten(1, (-1, _STEP // 2, 2)).unflatten(
-        0, (-1, 2, _PANEL // 2)
-    )  # [p, 2, 16, s, 16, 2]
-    return panels.permute(0, 3, 1, 4, 2, 5).flatten()
 
 
 def _call(

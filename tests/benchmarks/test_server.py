@@ -39,6 +39,10 @@ class Queue(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         content = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path == "/free":
+            self.posted["freed"] = content
+            self._reply(200, b"")
+            return
         self.posted["workflow"] = content["prompt"]
         if content["prompt"]["sampler"]["inputs"]["seed"] == 13:
             self._reply(400, b'{"error": "an unlucky seed"}')
@@ -81,6 +85,10 @@ def test_a_picture_is_ordered_waited_for_and_fetched(url: str, tmp_path: Path) -
     with Image.open(file) as picture:
         assert picture.getpixel((0, 0)) == (255, 0, 0)
     assert subject.server_memory() == {}
+
+
+def test_a_server_can_be_asked_to_forget(url: str, tmp_path: Path) -> None:
+    assert Subject(url=url, checkpoint="model.safetensors", output=str(tmp_path)).forget() == {}
 
 
 def test_a_server_without_the_checkpoint_is_refused(url: str, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from diffusion.networks.native_library import LIBRARY, open_library
 from diffusion.networks.native_passes import FORMS, Passes, best_passes, passes_for
 
 TOLERANCE = {torch.float32: 2e-6, torch.bfloat16: 5e-3}
+_ROUNDINGS = 4
 
 
 def _forms() -> list[tuple[str, torch.dtype]]:
@@ -32,9 +33,11 @@ def values(*shape: int, dtype: torch.dtype, scale: float = 1.0, seed: int = 0) -
     return (torch.randn(shape, generator=generator) * scale).to(dtype)
 
 
-def close(found: Tensor, expected: Tensor, dtype: torch.dtype) -> bool:
-    """Within the precision's error of a float64 result, relative to its size."""
-    return bool((found.double() - expected).abs().max() <= TOLERANCE[dtype] * max(1.0, expected.abs().max()))
+def close(found: Tensor, expected: Tensor, kernel: Passes | None) -> bool:
+    """Within the precision's error of a float64 result, relative to its size: of one rounding for a kernel, of several
+    where PyTorch's operators round one after the other."""
+    limit = TOLERANCE[found.dtype] * (1 if kernel else _ROUNDINGS) * max(1.0, float(expected.abs().max()))
+    return bool((found.double() - expected).abs().max() <= limit)
 
 
 def normed(x: Tensor, groups: int, layer: GroupNorm) -> Tensor:
@@ -48,7 +51,7 @@ def test_geglu(passes: tuple[Passes | None, torch.dtype], shape: tuple[int, ...]
     kernel, dtype = passes
     x = values(*shape, dtype=dtype, scale=3)
     value, gate = x.double().chunk(2, dim=-1)
-    assert close(kernel.geglu(x) if kernel else geglu(x), value * F.gelu(gate), dtype)
+    assert close(kernel.geglu(x) if kernel else geglu(x), value * F.gelu(gate), kernel)
 
 
 @torch.no_grad()
@@ -82,7 +85,7 @@ def test_layer_norm_of_a_sum(
         total, found = layer.of_sum(x, other)
     assert torch.equal(total, x if other is None else x + other)
     expected = F.layer_norm(total.double(), (channels,), weight.double(), bias.double(), layer.eps)
-    assert close(found, expected, dtype)
+    assert close(found, expected, kernel)
 
 
 @torch.no_grad()
@@ -124,9 +127,8 @@ def test_group_norm(
     exact = x.double() if shift is None else x.double() + shift.double()[:, :, None, None]
     assert found.shape == x.shape
     expected = normed(exact, groups, layer)
-    torch.testing.assert_close(
-        found.double(), expected, rtol=2 * TOLERANCE[dtype], atol=10 * TOLERANCE[dtype]
-    )
+    allowed = TOLERANCE[dtype] * (1 if kernel else _ROUNDINGS)
+    torch.testing.assert_close(found.double(), expected, rtol=2 * allowed, atol=10 * allowed)
 
 
 @torch.no_grad()
@@ -185,4 +187,7 @@ def test_many_threads_agree() -> None:
             results.append(layer(x))
     finally:
         torch.set_num_threads(before)
-    assert all(torch.equal(result, results[0]) for result in results)
+    # PyTorch's own operator adds up in another order with another number of threads.
+    allowed = 0.0 if torch.float32 in best_passes() else 1e-5
+    for result in results:
+        torch.testing.assert_close(result, results[0], rtol=0, atol=allowed)
