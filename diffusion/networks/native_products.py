@@ -152,17 +152,9 @@ def products_for(weight: Tensor) -> Products | None:
 def best_products() -> Mapping[torch.dtype, Products]:
     """The form for each dtype, where there is one that this processor runs."""
     library = native_library()
-    return {} if library is None else load_products(library)
-
-
-def load_products(library: Library) -> dict[torch.dtype, Products]:
-    """The first form of each dtype that was built and that this processor runs."""
-    found: dict[torch.dtype, Products] = {}
-    for dtype, forms in FORMS.items():
-        for form in forms:
-            if library.has(f"weft_product_{form}") and library.runs(form):
-                found.setdefault(dtype, Products(form, library))
-    return found
+    if library is None:
+        return {}
+    return {dtype: Products(form, library) for dtype, form in library.best_forms("product", FORMS).items()}
 
 
 def _call(

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from diffusion.networks.layers import Conv2d, GatedLinear, Linear
-from diffusion.networks.native_library import LIBRARY, open_library
 from diffusion.networks.native_products import FORMS, Products, Squares, products_for
+from tests.diffusion.native_samples import library_with, values
 
 TOLERANCE = {torch.float32: 5e-6, torch.bfloat16: 5e-3}
 FORM_DTYPES = [(form, dtype) for dtype, forms in FORMS.items() for form in forms]
@@ -17,13 +17,8 @@ FORM_DTYPES = [(form, dtype) for dtype, forms in FORMS.items() for form in forms
 @pytest.fixture(params=FORM_DTYPES, ids=lambda form: form[0])
 def kernel(request: pytest.FixtureRequest) -> tuple[Products | None, torch.dtype]:
     form, dtype = request.param
-    library = open_library(LIBRARY)
-    runs = library is not None and library.has(f"weft_product_{form}") and library.runs(form)
-    return (Products(form, library) if library and runs else None), dtype
-
-
-def values(*shape: int, dtype: torch.dtype, scale: float = 1.0, seed: int = 0) -> Tensor:
-    return (torch.randn(shape, generator=torch.Generator().manual_seed(seed)) * scale).to(dtype)
+    library = library_with("product", form)
+    return (Products(form, library) if library else None), dtype
 
 
 def close(found: Tensor, expected: Tensor, roundings: int = 1) -> bool:
