@@ -141,3 +141,25 @@ def test_weights_of_odd_sizes_are_left_to_pytorch() -> None:
         assert products_for(values(40, 64, dtype=dtype)) is None
         assert products_for(values(32, 48, dtype=dtype)) is None
     assert products_for(values(32, 64, dtype=torch.float32).half()) is None
+
+
+@torch.no_grad()
+def test_tensors_that_do_not_belong_together_are_refused(kernel: tuple[Products | None, torch.dtype]) -> None:
+    products, dtype = kernel
+    other = torch.float32 if dtype == torch.bfloat16 else torch.bfloat16
+    x, weight = values(4, 64, dtype=dtype), values(96, 64, dtype=dtype)
+    if products is None:
+        with pytest.raises(RuntimeError):
+            F.linear(x.to(other), weight)
+        return
+    packed = products.pack(weight)
+    with pytest.raises(ValueError, match="was to meet"):
+        products.multiply(x.to(other), packed, None)
+    with pytest.raises(ValueError, match="was to meet numbers"):
+        products.multiply(x[:, :32], packed, None)
+    with pytest.raises(ValueError, match="another shape"):
+        products.multiply(x, packed, None, added=x)
+    with pytest.raises(ValueError, match="another shape"):
+        products.multiply(x, packed, values(64, dtype=dtype))
+    with pytest.raises(ValueError, match="was to meet numbers"):
+        products.convolve(values(1, 64, 3, 3, dtype=dtype), packed, None, Squares(3))
