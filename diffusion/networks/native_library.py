@@ -3,7 +3,7 @@
 import ctypes
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,6 +25,15 @@ class Library:
     def runs(self, form: str) -> bool:
         """Whether this processor, and this system, can run kernels of the form."""
         return bool(self.functions.weft_cpu_runs(form.encode()))
+
+    def best_forms(self, function: str, forms: Mapping[torch.dtype, Sequence[str]]) -> dict[torch.dtype, str]:
+        """For each dtype the first form of the function that was built and that this processor runs."""
+        found: dict[torch.dtype, str] = {}
+        for dtype, named in forms.items():
+            for form in named:
+                if self.has(f"weft_{function}_{form}") and self.runs(form):
+                    found.setdefault(dtype, form)
+        return found
 
     def has(self, name: str) -> bool:
         """Whether the compiler that built the library was able to build this function."""

@@ -148,14 +148,6 @@ def passes_for(x: Tensor, *others: Tensor | None) -> Passes | None:
 def best_passes() -> Mapping[torch.dtype, Passes]:
     """The form for each dtype, where there is one that this processor runs."""
     library = native_library()
-    return {} if library is None else load_passes(library)
-
-
-def load_passes(library: Library) -> dict[torch.dtype, Passes]:
-    """The first form of each dtype that was built and that this processor runs."""
-    found: dict[torch.dtype, Passes] = {}
-    for dtype, forms in FORMS.items():
-        for form in forms:
-            if library.has(f"weft_geglu_{form}") and library.runs(form):
-                found.setdefault(dtype, Passes(form, library))
-    return found
+    if library is None:
+        return {}
+    return {dtype: Passes(form, library) for dtype, form in library.best_forms("geglu", FORMS).items()}

@@ -121,8 +121,8 @@ class Products:
         out_height, out_width = squares.out_size(height, width)
         out = torch.empty((batch, out_height, out_width, packed.shape[0]), dtype=x.dtype)
         added = None if added is None else added.permute(0, 2, 3, 1).contiguous()
-        call = _call(pixels, packed, bias, added, out, batch * out_height * out_width)
-        call.kernel, call.stride = squares.size, squares.stride
+        call = _call(pixels, packed, bias, added, out, batch * out_height * out_width, squares.size)
+        call.stride = squares.stride
         call.height, call.width, call.out_height, call.out_width = height, width, out_height, out_width
         return self._run(call, out).permute(0, 3, 1, 2)
 
@@ -152,24 +152,32 @@ def products_for(weight: Tensor) -> Products | None:
 def best_products() -> Mapping[torch.dtype, Products]:
     """The form for each dtype, where there is one that this processor runs."""
     library = native_library()
-    return {} if library is None else load_products(library)
-
-
-def load_products(library: Library) -> dict[torch.dtype, Products]:
-    """The first form of each dtype that was built and that this processor runs."""
-    found: dict[torch.dtype, Products] = {}
-    for dtype, forms in FORMS.items():
-        for form in forms:
-            if library.has(f"weft_product_{form}") and library.runs(form):
-                found.setdefault(dtype, Products(form, library))
-    return found
+    if library is None:
+        return {}
+    return {dtype: Products(form, library) for dtype, form in library.best_forms("product", FORMS).items()}
 
 
 def _call(
-    x: Tensor, packed: Tensor, bias: Tensor | None, added: Tensor | None, out: Tensor, rows: int
+    x: Tensor,
+    packed: Tensor,
+    bias: Tensor | None,
+    added: Tensor | None,
+    out: Tensor,
+    rows: int,
+    kernel: int = 1,
 ) -> _ProductCall:
+    """Raises ValueError for tensors that do not belong together: the kernels read memory as they are told."""
+    given = [tensor for tensor in (x, bias, added) if tensor is not None]
+    if any(tensor.dtype != packed.dtype or tensor.device != packed.device for tensor in given):
+        raise ValueError(
+            f"a weight in {packed.dtype} was to meet {[(t.dtype, str(t.device)) for t in given]}"
+        )
+    if x.shape[-1] * kernel**2 != packed.shape[1]:
+        raise ValueError(f"a weight of {list(packed.shape)} was to meet numbers of {list(x.shape)}")
+    if (added is not None and added.shape != out.shape) or (bias is not None and len(bias) != len(packed)):
+        raise ValueError(f"what is added to a product of {list(out.shape)} has another shape")
     places = (None if tensor is None else tensor.data_ptr() for tensor in (x, packed, bias, added, out))
-    return _ProductCall(*places, rows, packed.shape[1], packed.shape[0], kernel=1)
+    return _ProductCall(*places, rows, packed.shape[1], packed.shape[0], kernel=kernel)
 
 
 def _shares(call: _ProductCall, threads: int, group: int) -> tuple[int, int]:

@@ -6,6 +6,7 @@ native_products.py take what they are fastest at, oneDNN the rest.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -28,14 +29,14 @@ of most sizes before and after."""
 
 
 @dataclass(frozen=True, eq=False)
-class Packed:
+class Packed(ABC):
     """A weight laid out; `tensor` is as large as the weight."""
 
     tensor: Tensor
 
+    @abstractmethod
     def __call__(self, x: Tensor, bias: Tensor | None, added: Tensor | None = None) -> Tensor:
         """The layer over x, plus `added`, which has the result's shape."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False)

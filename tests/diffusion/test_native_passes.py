@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from diffusion.networks.layers import GroupNorm, LayerNorm, NormSiLU, geglu
-from diffusion.networks.native_library import LIBRARY, open_library
 from diffusion.networks.native_passes import FORMS, Passes, best_passes, passes_for
+from tests.diffusion.native_samples import library_with, values
 
 TOLERANCE = {torch.float32: 2e-6, torch.bfloat16: 5e-3}
 _ROUNDINGS = 4
@@ -23,14 +23,8 @@ def _forms() -> list[tuple[str, torch.dtype]]:
 def passes(request: pytest.FixtureRequest) -> tuple[Passes | None, torch.dtype]:
     """A form and its dtype; None stands for PyTorch's operators where this machine can't run the form."""
     form, dtype = request.param
-    library = open_library(LIBRARY)
-    runs = library is not None and library.has(f"weft_geglu_{form}") and library.runs(form)
-    return (Passes(form, library) if library and runs else None), dtype
-
-
-def values(*shape: int, dtype: torch.dtype, scale: float = 1.0, seed: int = 0) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return (torch.randn(shape, generator=generator) * scale).to(dtype)
+    library = library_with("geglu", form)
+    return (Passes(form, library) if library else None), dtype
 
 
 def close(found: Tensor, expected: Tensor, kernel: Passes | None) -> bool:

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from diffusion.networks.layers import Conv2d, GatedLinear, Linear
-from diffusion.networks.native_library import LIBRARY, open_library
 from diffusion.networks.native_products import FORMS, Products, Squares, products_for
+from tests.diffusion.native_samples import library_with, values
 
 TOLERANCE = {torch.float32: 5e-6, torch.bfloat16: 5e-3}
 FORM_DTYPES = [(form, dtype) for dtype, forms in FORMS.items() for form in forms]
@@ -17,13 +17,8 @@ FORM_DTYPES = [(form, dtype) for dtype, forms in FORMS.items() for form in forms
 @pytest.fixture(params=FORM_DTYPES, ids=lambda form: form[0])
 def kernel(request: pytest.FixtureRequest) -> tuple[Products | None, torch.dtype]:
     form, dtype = request.param
-    library = open_library(LIBRARY)
-    runs = library is not None and library.has(f"weft_product_{form}") and library.runs(form)
-    return (Products(form, library) if library and runs else None), dtype
-
-
-def values(*shape: int, dtype: torch.dtype, scale: float = 1.0, seed: int = 0) -> Tensor:
-    return (torch.randn(shape, generator=torch.Generator().manual_seed(seed)) * scale).to(dtype)
+    library = library_with("product", form)
+    return (Products(form, library) if library else None), dtype
 
 
 def close(found: Tensor, expected: Tensor, roundings: int = 1) -> bool:
@@ -146,3 +141,25 @@ def test_weights_of_odd_sizes_are_left_to_pytorch() -> None:
         assert products_for(values(40, 64, dtype=dtype)) is None
         assert products_for(values(32, 48, dtype=dtype)) is None
     assert products_for(values(32, 64, dtype=torch.float32).half()) is None
+
+
+@torch.no_grad()
+def test_tensors_that_do_not_belong_together_are_refused(kernel: tuple[Products | None, torch.dtype]) -> None:
+    products, dtype = kernel
+    other = torch.float32 if dtype == torch.bfloat16 else torch.bfloat16
+    x, weight = values(4, 64, dtype=dtype), values(96, 64, dtype=dtype)
+    if products is None:
+        with pytest.raises(RuntimeError):
+            F.linear(x.to(other), weight)
+        return
+    packed = products.pack(weight)
+    with pytest.raises(ValueError, match="was to meet"):
+        products.multiply(x.to(other), packed, None)
+    with pytest.raises(ValueError, match="was to meet numbers"):
+        products.multiply(x[:, :32], packed, None)
+    with pytest.raises(ValueError, match="another shape"):
+        products.multiply(x, packed, None, added=x)
+    with pytest.raises(ValueError, match="another shape"):
+        products.multiply(x, packed, values(64, dtype=dtype))
+    with pytest.raises(ValueError, match="was to meet numbers"):
+        products.convolve(values(1, 64, 3, 3, dtype=dtype), packed, None, Squares(3))
