@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from graph.errors import Fault
@@ -16,7 +17,7 @@ from graph.workflow import Node, Workflow
 
 if TYPE_CHECKING:
     from graph.registry import Registry
-    from graph.spec import NodeSpec
+    from graph.spec import NodeSpec, Port
 
 VIRTUAL = frozenset({"Reroute", "PrimitiveNode", "Note", "MarkdownNote"})
 _CONTROL_WORDS = frozenset({"fixed", "increment", "decrement", "randomize", "increment-wrap"})
@@ -79,7 +80,8 @@ def _widget_values(values: Any, spec: NodeSpec | None) -> dict[str, Any]:
         return {}
     assigned: dict[str, Any] = {}
     position = 0
-    for port in sorted(ports, key=lambda port: port.optional):
+    ports = sorted(ports, key=lambda port: port.optional)
+    for port, following in zip_longest(ports, ports[1:]):
         numeric = port.socket in ("INT", "FLOAT")
         if numeric and position < len(values) and _is_control_word(values[position]):
             position += 1
@@ -89,9 +91,16 @@ def _widget_values(values: Any, spec: NodeSpec | None) -> dict[str, Any]:
             assigned[port.name] = _constant(values[position])
         position += 1
         seeds = isinstance(port.rule, Seed) or (port.name in _SEED_NAMES and port.socket == "INT")
-        if seeds and position < len(values) and _is_control_word(values[position]):
+        if seeds and position < len(values) and _controls(values[position], following):
             position += 1
     return assigned
+
+
+def _controls(value: Any, following: Port | None) -> bool:
+    """Whether what comes after a seed says how to change it. The first editors wrote true or false for that."""
+    if isinstance(value, bool):
+        return following is None or following.socket != "BOOLEAN"
+    return _is_control_word(value)
 
 
 def _is_control_word(value: Any) -> bool:

@@ -77,6 +77,8 @@ ALL = {"seed": 7, "steps": 25, "cfg": 6.5, "method": "heun", "text": "a"}
     [
         ([7, "randomize", 25, 6.5, "heun", "a"], ALL),
         ([7, 25, 6.5, "heun", "a"], ALL),
+        ([7, True, 25, 6.5, "heun", "a"], ALL),
+        ([7, False, 25, 6.5, "heun", "a"], ALL),
         ([7, "fixed", 25], {"seed": 7, "steps": 25}),
         ([7, "fixed", None, 6.5], {"seed": 7, "cfg": 6.5}),
         ([7, "increment", 25, 6.5, "heun", "a", "extra", 3], ALL),
