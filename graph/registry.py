@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any
 
+from graph.deferred import DeferredSpecs
 from graph.errors import DeclarationError
 from graph.ports import nearest
 from graph.spec import NodeSpec, find_spec
@@ -43,15 +45,26 @@ class Registry(Mapping[str, NodeSpec]):
                 )
         return cls(MappingProxyType(specs))
 
+    @classmethod
+    def deferred(cls, modules: Mapping[str, Iterable[str]]) -> Registry:
+        """The nodes of modules that are imported when they are needed: class ids by the module that declares them.
+
+        Raises DeclarationError when one class id is listed for two modules.
+        """
+        return cls(DeferredSpecs(modules))
+
     def with_nodes(self, specs: Iterable[NodeSpec], problems: Iterable[ImportProblem] = ()) -> Registry:
         """This registry and more nodes. A class id that is taken already stays what it is, and is reported."""
-        merged, added = dict(self.specs), list(problems)
+        more: dict[str, NodeSpec] = {}
+        # Of the two, only the first is ever written to; the second may be one that imports what is asked for.
+        merged: ChainMap[str, NodeSpec] = ChainMap(more, self.specs)  # type: ignore[arg-type]
+        added = list(problems)
         for spec in specs:
             known = merged.setdefault(spec.name, spec)
             if known is not spec:
                 reason = f"the class id {spec.name!r} is taken already, by {known.where}; rename the node"
                 added.append(ImportProblem(spec.where, reason))
-        return Registry(MappingProxyType(merged), self.problems + tuple(added))
+        return Registry(MappingProxyType(merged) if more else self.specs, self.problems + tuple(added))
 
     def discover(self, *folders: Path, group: str | None = "weft.nodes") -> Registry:
         """This registry with the nodes of installed packages and of custom_nodes folders; see graph.discover."""
@@ -65,6 +78,9 @@ class Registry(Mapping[str, NodeSpec]):
 
     def __getitem__(self, name: str) -> NodeSpec:
         return self.specs[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.specs
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.specs)

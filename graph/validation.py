@@ -90,10 +90,12 @@ class _Checker:
 
     def __post_init__(self) -> None:
         self.faults = list(self.workflow.faults)
-        self.specs = dict(self.registry.specs)
+        # Those of the workflow's own classes: what others there are need not be imported.
+        used = {node.class_type for node in self.workflow.nodes.values()}
+        self.specs = {name: self.registry[name] for name in used if name in self.registry}
 
     def unknown(self, node_id: str, node: Node) -> None:
-        near = self.nearest(node.class_type, self.specs)
+        near = self.nearest(node.class_type, self.registry)
         message = (
             f"{place(node_id, None, node.title)}: there is no node class {shown(node.class_type)}.{meant(near)} "
             "A class of a custom node needs that node's folder or package."
@@ -322,7 +324,9 @@ class _Checker:
             if node.class_type in specs and specs[node.class_type].output
         )
         if not chosen:
-            outputs = ", ".join(spec.name for spec in specs.values() if spec.output) or "none is known"
+            outputs = (
+                ", ".join(spec.name for spec in self.registry.values() if spec.output) or "none is known"
+            )
             message = (
                 f"The workflow has no output node, so there is nothing to run. Output nodes are: {outputs}."
             )

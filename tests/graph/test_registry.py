@@ -139,3 +139,49 @@ def test_installed_packages_add_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(registry) == {"Number", "Add"}
     (problem,) = registry.problems
     assert "no_such_pack" in problem.source
+
+
+def lazily(folder: Path, monkeypatch: pytest.MonkeyPatch, **listed: tuple[str, ...]) -> Registry:
+    """A registry of modules that declare a node each, "One" in deferred_one and "Two" in deferred_two."""
+    for module, name in (("deferred_one", "One"), ("deferred_two", "Two")):
+        write(folder / f"{module}.py", GOOD.format(name=name, more=1))
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.syspath_prepend(folder)
+    return Registry.deferred(listed)
+
+
+def test_a_module_is_imported_when_a_node_of_it_is_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = lazily(tmp_path, monkeypatch, deferred_one=("One",), deferred_two=("Two",))
+    assert list(registry) == ["One", "Two"]
+    assert len(registry) == 2
+    assert "Two" in registry
+    assert "Three" not in registry
+    assert registry.get("Three") is None
+    assert registry.nearest("Tow") == "Two"
+    result, _ = run(workflow(out=Node("One", {"value": 4})), Executor(registry), targets=["out"])
+    assert result.values == {"out": (5,)}
+    assert "deferred_one" in sys.modules
+    assert "deferred_two" not in sys.modules
+    assert registry["Two"].function(value=1) == 2
+
+
+def test_third_parties_add_to_a_deferred_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = lazily(tmp_path / "own", monkeypatch, deferred_one=("One",), deferred_two=("Two",))
+    write(tmp_path / "more" / "other.py", GOOD.format(name="Other", more=3))
+    write(tmp_path / "more" / "taken.py", GOOD.format(name="One", more=3))
+    merged = registry.discover(tmp_path / "more", group=None)
+    assert list(merged) == ["One", "Two", "Other"]
+    assert merged["One"] is registry["One"]
+    (problem,) = merged.problems
+    assert "'One' is taken already" in problem.reason
+    assert "deferred_two" not in sys.modules
+
+
+def test_a_wrong_list_of_modules_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = lazily(tmp_path, monkeypatch, deferred_one=("One", "Missing"))
+    with pytest.raises(DeclarationError, match="deferred_one declares no node of the class id 'Missing'"):
+        registry["Missing"]
+    with pytest.raises(DeclarationError, match="'One' is listed in deferred_one and in deferred_two"):
+        Registry.deferred({"deferred_one": ("One",), "deferred_two": ("One",)})
