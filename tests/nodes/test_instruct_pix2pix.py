@@ -96,7 +96,7 @@ def theirs(scales: Scales, pixels: Image) -> Tensor:
     from diffusers import EulerDiscreteScheduler, StableDiffusionInstructPix2PixPipeline
 
     unet, vae = weights()
-    scheduler = EulerDiscreteScheduler(
+    scheduler: Any = EulerDiscreteScheduler(
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", timestep_spacing="linspace"
     )
     pipeline: Any = StableDiffusionInstructPix2PixPipeline(
