@@ -12,7 +12,6 @@ from diffusion.config import AdapterConfig, ControlNetConfig
 from diffusion.control.hints import fitted
 from diffusion.control.model import Control, ControlModel, controlled, controls_of
 from diffusion.control.run import begin_controls
-from diffusion.memory.machine import private_bytes
 from diffusion.model import Model
 from diffusion.networks.unet import UNet
 from diffusion.placement import Placement
@@ -41,6 +40,7 @@ from tests.diffusion.control_reference import (
     prompt,
     sampled,
 )
+from tests.diffusion.limits import limit_with_room
 from tests.diffusion.reference import random_weights, relative_error
 
 Prompts = tuple[Conditioning, Conditioning]
@@ -255,7 +255,7 @@ def test_it_works_in_half_precision() -> None:
 
 
 def test_it_works_within_a_memory_limit() -> None:
-    limited = Runtime(Placement(memory_limit=private_bytes() + (200 << 20)))
+    limited = Runtime(Placement(memory_limit=limit_with_room(200 << 20)))
     prompts = led_by(*(Control(control_model(config), hint()) for config in (NET, FULL)))
     found, expected = run(prompts, of=replace(model(), runtime=limited)), run(prompts)
     assert torch.equal(found, expected)

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from diffusion.assembly import LayerMaker, assemble
 from diffusion.config import UNetConfig, VAEConfig
-from diffusion.memory.machine import private_bytes
 from diffusion.memory.shortage import NotEnoughMemory
 from diffusion.memory.streaming import Stream, streamed
 from diffusion.memory.transfer import InMemory
@@ -27,6 +26,7 @@ from diffusion.networks.unet import UNet
 from diffusion.networks.vae import Autoencoder
 from diffusion.placement import Placement
 from diffusion.runtime import Runtime
+from tests.diffusion.limits import limit_with_room
 from tests.diffusion.lora_samples import clip, model
 from tests.diffusion.reference import random_weights
 from tests.diffusion.test_runtime import Plus, plus
@@ -127,7 +127,7 @@ def test_features_around_layers_work_on_streams_too() -> None:
 
 
 def test_networks_of_a_limited_runtime_are_let_go_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    runtime = Runtime(Placement(memory_limit=private_bytes() + (1 << 30)))
+    runtime = Runtime(Placement(memory_limit=limit_with_room(1 << 30)))
     m = replace(model(), runtime=runtime)
     network = runtime.unet(m)
     assert runtime.unet(m) is network
@@ -140,7 +140,7 @@ def test_networks_of_a_limited_runtime_are_let_go_of(monkeypatch: pytest.MonkeyP
 
 
 def test_every_network_works_within_a_limit() -> None:
-    limited = Runtime(Placement(memory_limit=private_bytes() + (200 << 20)))
+    limited = Runtime(Placement(memory_limit=limit_with_room(200 << 20)))
     config = VAEConfig(channels=(32, 32), blocks=1)
     weights = random_weights(lambda: Autoencoder(config))
 
@@ -158,7 +158,7 @@ def test_every_network_works_within_a_limit() -> None:
 
 
 def test_a_limit_that_no_plan_meets_names_the_least() -> None:
-    runtime = Runtime(Placement(memory_limit=private_bytes() + (60 << 20)))
+    runtime = Runtime(Placement(memory_limit=limit_with_room(60 << 20)))
     m = Model(wide_weights(), WIDE, runtime)
     with pytest.raises(NotEnoughMemory, match=r"too small for this step.*--memory-limit \d+MB or more"):
         runtime.unet(m)(torch.zeros(1, 4, 128, 128), T, CONTEXT)
@@ -168,7 +168,7 @@ def test_a_batch_that_does_not_fit_is_computed_in_turn(monkeypatch: pytest.Monke
     """As if each row took a gigabyte, of which there are three."""
     monkeypatch.setattr("diffusion.memory.calls.unet_bytes", lambda config, *, rows, **_: rows << 30)
     x, context, times = torch.randn(4, 4, 16, 16), torch.randn(8, 77, 48), torch.arange(4.0)
-    limited = Runtime(Placement(memory_limit=private_bytes() + (3 << 30)))
+    limited = Runtime(Placement(memory_limit=limit_with_room(3 << 30)))
     network, rows = limited.unet(Model(wide_weights(), WIDE, limited)), list[int]()
     network.middle_block.register_forward_hook(lambda _, inputs, output: rows.append(len(output)))
     with torch.no_grad():

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from diffusion.checkpoints.checkpoint import load_checkpoint
 from diffusion.codec import decode_latent, decode_tiled, encode_image, encode_tiled
-from diffusion.memory.machine import private_bytes
 from diffusion.memory.shortage import NotEnoughMemory
 from diffusion.model import Vae
 from diffusion.networks.vae import Autoencoder
@@ -22,6 +21,7 @@ from diffusion.runtime import Runtime
 from diffusion.tiles import Tiling, in_tiles
 from diffusion.types import Image, Latent
 from nodes.tiled import vae_decode_tiled, vae_encode_tiled
+from tests.diffusion.limits import limit_with_room
 from tests.diffusion.reference import relative_error
 
 TINY = Path(__file__).parents[2] / "models" / "checkpoints" / "weft-tiny.safetensors"
@@ -188,7 +188,7 @@ def test_within_a_limit_large_pictures_come_in_tiles(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(
         "diffusion.codec.decoder_bytes", lambda _, *, height, width, **__: height * width << 20
     )
-    value = vae(memory_limit=private_bytes() + (600 << 20))
+    value = vae(memory_limit=limit_with_room(600 << 20))
     tried = failing(monkeypatch, "decode", largest=16)
     assert decode_latent(value, Latent(torch.zeros(1, 4, 24, 32))).shape == (1, 192, 256, 3)
     assert set(tried) == {16}

@@ -11,13 +11,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from diffusion.files.mapped_file import CheckpointError
-from diffusion.memory.machine import private_bytes
 from diffusion.memory.shortage import NotEnoughMemory
 from diffusion.networks.upscaler.compact import CompactConfig, CompactNet
 from diffusion.networks.upscaler.rrdb import RRDBConfig, RRDBNet
 from diffusion.placement import Placement
 from diffusion.runtime import Runtime
 from diffusion.upscaling import enlarge, load_upscaler
+from tests.diffusion.limits import limit_with_room
 
 Weights = dict[str, Tensor]
 SMALL = {"width": 32, "growth": 32, "blocks": 2}
@@ -136,7 +136,7 @@ def test_packing_and_lower_precision_change_little(tmp_path: Path) -> None:
 @pytest.mark.parametrize("weights", [random_rrdb(width=64), random_compact()], ids=["rrdb", "compact"])
 def test_within_a_memory_limit_the_numbers_are_the_same(tmp_path: Path, weights: Weights) -> None:
     path = write(tmp_path / "x.safetensors", weights)
-    limited = Runtime(Placement(memory_limit=private_bytes() + (200 << 20)))
+    limited = Runtime(Placement(memory_limit=limit_with_room(200 << 20)))
     found = enlarge(load_upscaler(path, limited), PICTURE)
     assert torch.equal(found, enlarge(load_upscaler(path, Runtime(Placement())), PICTURE))
 
@@ -145,7 +145,7 @@ def test_a_limit_with_room_for_tiles_alone_gives_nearly_the_same(tmp_path: Path)
     """96x96 take 200 MB in one piece, tiles of 32 take 70."""
     path = write(tmp_path / "x.safetensors", random_rrdb(width=64))
     picture = torch.rand(1, 3, 96, 96, generator=torch.Generator().manual_seed(2))
-    limited = Runtime(Placement(memory_limit=private_bytes() + (48 << 20) + (90 << 20)))
+    limited = Runtime(Placement(memory_limit=limit_with_room((48 << 20) + (90 << 20))))
     model, sizes = load_upscaler(path, limited), list[int]()
     limited.upscaler(model).register_forward_pre_hook(lambda _, given: sizes.append(given[0].shape[-1]))
     found = enlarge(model, picture)
@@ -156,7 +156,7 @@ def test_a_limit_with_room_for_tiles_alone_gives_nearly_the_same(tmp_path: Path)
 
 def test_too_little_memory_for_any_tile_is_said(tmp_path: Path) -> None:
     path = write(tmp_path / "x.safetensors", random_rrdb())
-    limited = Runtime(Placement(memory_limit=private_bytes() + (60 << 20)))
+    limited = Runtime(Placement(memory_limit=limit_with_room(60 << 20)))
     with pytest.raises(NotEnoughMemory, match=r"--memory-limit \d+MB or more"):
         enlarge(load_upscaler(path, limited), PICTURE)
 
