@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 VIRTUAL = frozenset({"Reroute", "PrimitiveNode", "Note", "MarkdownNote"})
 _CONTROL_WORDS = frozenset({"fixed", "increment", "decrement", "randomize", "increment-wrap"})
 _SEED_NAMES = frozenset({"seed", "noise_seed"})
+_SEARCH_NAME = "Node name for S&R"
+"""The property by which the file names of pictures ask for a node's values; the class of the node, unless changed."""
 
 
 def read_legacy(document: Mapping[str, Any], registry: Registry | None) -> Workflow:
@@ -121,8 +123,11 @@ def _without_dangling(node: Node, nodes: Mapping[str, Node]) -> Node:
 
 
 def _meta(drawn: Mapping[str, Any], group: str | None) -> dict[str, Any]:
+    properties = drawn.get("properties")
+    name = properties.get(_SEARCH_NAME) if isinstance(properties, Mapping) else None
     kept = {
         "title": drawn.get("title"),
+        _SEARCH_NAME: name if isinstance(name, str) and name != drawn.get("type") else None,
         "pos": _pair(drawn.get("pos")),
         "size": _pair(drawn.get("size")),
         "color": drawn.get("color"),

@@ -16,6 +16,8 @@ from graph.errors import Problem
 
 _MAX_NAME = 200
 _FORBIDDEN = re.compile(r'[\x00-\x1f<>:"|?*\ud800-\udfff]')
+_FORBIDDEN_INSIDE = re.compile(r'[/\\\x00-\x1f\x7f<>:"|?*]')
+_SEARCH_NAME = "Node name for S&R"
 _FULL = "Free some space, or choose another folder with --output-directory."
 _REMEDIES = {
     errno.ENOSPC: _FULL,
@@ -23,16 +25,8 @@ _REMEDIES = {
     errno.ENAMETOOLONG: "Use a shorter filename_prefix, with fewer folders in it.",
 }
 _DATE = re.compile(r"%date:([^%]*)%")
-_DATE_PARTS = {
-    "yyyy": "%Y",
-    "yy": "%y",
-    "MM": "%m",
-    "dd": "%d",
-    "hh": "%H",
-    "HH": "%H",
-    "mm": "%M",
-    "ss": "%S",
-}
+_DATE_PART = re.compile("yyyy|yy|MM?|dd?|hh?|HH?|mm?|ss?")
+_DATE_PARTS = {"y": "%Y", "M": "%m", "d": "%d", "h": "%H", "H": "%H", "m": "%M", "s": "%S"}
 _NODE_INPUT = re.compile(r"%([^%.]+)\.([^%.]+)%")
 
 Content = bytes | Callable[[BinaryIO], object]
@@ -61,16 +55,23 @@ def expand_prefix(
 
 
 def _date(pattern: str, now: time.struct_time) -> str:
-    return re.sub("yyyy|yy|MM|dd|hh|HH|mm|ss", lambda part: time.strftime(_DATE_PARTS[part[0]], now), pattern)
+    """A part of one letter has no zeros before it."""
+
+    def part(match: re.Match[str]) -> str:
+        value = time.strftime(_DATE_PARTS[match[0][0]], now)
+        return value[-2:] if match[0] == "yy" else value if len(match[0]) > 1 else str(int(value))
+
+    return _DATE_PART.sub(part, pattern)
 
 
 def _node_input(match: re.Match[str], ctx: Context) -> str:
-    """The value of an input of the node with that title or class; the text itself when there is none."""
+    """The value of an input of the node with that name for searching, class or title; else the text itself."""
     for node in ctx.workflow.values():
-        names = (node.get("_meta", {}).get("title"), node.get("class_type"))
+        about = node.get("_meta", {})
+        names = (about.get(_SEARCH_NAME), about.get("title"), node.get("class_type"))
         value = node.get("inputs", {}).get(match[2])
         if match[1] in names and isinstance(value, (str, int, float)):
-            return re.sub(r"[/\\]", "_", str(value))
+            return _FORBIDDEN_INSIDE.sub("_", str(value))
     return match[0]
 
 

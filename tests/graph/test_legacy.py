@@ -146,6 +146,13 @@ def test_a_bypassed_node_without_a_fitting_input_hands_nothing_on() -> None:
     assert read([bypassed, show], [[3, 2, 0, 4, 0, "IMAGE"]])["4"]["inputs"] == {}
 
 
+@pytest.mark.parametrize(("name", "kept"), [("Start", "Start"), ("Number", None), (7, None)])
+def test_a_name_to_search_for_is_kept_where_it_is_not_the_class(name: Any, kept: str | None) -> None:
+    named = drawn(1, "Number", [5], properties={"Node name for S&R": name})
+    workflow = Workflow.from_json(document([named], []), REGISTRY)
+    assert workflow.nodes["1"].meta.get("Node name for S&R") == kept
+
+
 def test_looks_are_kept() -> None:
     framed = drawn(1, "Number", [5], title="Mine", pos=[30, 40], size={"0": 200, "1": 100}, color="#322")
     groups = [{"title": "Frame", "bounding": [0, 0, 100, 100]}, {"title": "Far", "bounding": [500, 0, 9, 9]}]

@@ -109,9 +109,10 @@ def test_prefix_is_filled_in() -> None:
     workflow = {
         "5": {
             "class_type": "KSampler",
-            "_meta": {"title": "My sampler"},
+            "_meta": {"title": "My sampler", "Node name for S&R": "Second pass"},
             "inputs": {"seed": 7, "model": ["1", 0]},
-        }
+        },
+        "6": {"class_type": "CLIPTextEncode", "inputs": {"text": 'a/b\\c: "why?" <1|2*3>'}},
     }
     ctx = Context(workflow=workflow)
 
@@ -121,5 +122,7 @@ def test_prefix_is_filled_in() -> None:
     assert filled("%width%x%height%") == "64x32"
     assert filled("%year%-%month%-%day%_%hour%%minute%%second%") == "2026-03-04_120506"
     assert filled("%date:yyyy-MM-dd_hhmmss%") == "2026-03-04_120506"
-    assert filled("s%KSampler.seed%_%My sampler.seed%") == "s7_7"
+    assert filled("%date:d.M.yy h:m:s%") == "4.3.26 12:5:6"
+    assert filled("s%KSampler.seed%_%My sampler.seed%_%Second pass.seed%") == "s7_7_7"
+    assert filled("%CLIPTextEncode.text%") == "a_b_c_ _why__ _1_2_3_"
     assert filled("%KSampler.model%_%Nobody.seed%_100%") == "%KSampler.model%_%Nobody.seed%_100%"
