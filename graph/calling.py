@@ -7,7 +7,7 @@ from typing import Any
 
 from graph.context import Context
 from graph.errors import ValueRefused
-from graph.mapping import Items, arguments, at
+from graph.mapping import Items, arguments, at, grown
 from graph.spec import Port
 from graph.tasks import Task
 from graph.values import Lazy, Link
@@ -27,16 +27,22 @@ class Wanted(BaseException):
 def call(task: Task, values: Values, context: Context) -> None:
     """Call a node for all items that have no result yet. Raises Wanted, Cancelled, or whatever the node raises."""
     results = started(task)
+    spec, items = task.node.spec, 0
     for made in _arguments_left(task, results, values, context):
-        results.append(task.node.spec.function(**made))
+        results.append(spec.function(**made))
+        if spec.fans_out:
+            items = grown(spec, items, results[-1])
 
 
 async def call_async(task: Task, values: Values, context: Context) -> None:
     """The same for an async node."""
     try:
         results = started(task)
+        spec, items = task.node.spec, 0
         for made in _arguments_left(task, results, values, context):
-            results.append(await task.node.spec.function(**made))
+            results.append(await spec.function(**made))
+            if spec.fans_out:
+                items = grown(spec, items, results[-1])
     except SystemExit as error:
         # It would end the thread of the event loop, and every other async node with it.
         raise RuntimeError(f"the node called sys.exit({error.code})") from error

@@ -169,6 +169,7 @@ class _Reading:
                 rule=read.rule,
                 tooltip=self._doc.inputs.get(name, ""),
                 variable=_variable(hint),
+                classes=_classes(hint, read),
             )
         ]
 
@@ -261,6 +262,11 @@ def _unwrapped(hint: Any) -> Any:
         (inner,) = typing.get_args(hint)
         return type(None) if inner is None else inner
     return hint
+
+
+def _classes(hint: Any, read: Hint) -> tuple[type, ...] | None:
+    converted = read.socket == ANY or not WIDGETS.isdisjoint(read.socket.split(","))
+    return None if converted or read.lazy else classes_of(hint)
 
 
 def _variable(hint: Any) -> str | None:

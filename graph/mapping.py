@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from graph.errors import ValueRefused
 from graph.spec import NodeSpec
+from graph.values import Shown
+
+MOST_ITEMS = 1_000_000
+"""That the calls of one node may give in all."""
 
 
 class Items(tuple[Any, ...]):
@@ -48,6 +53,22 @@ def _whole(value: Any) -> list[Any] | None:
 def collect(spec: NodeSpec, results: Sequence[Sequence[Any]]) -> tuple[Any, ...]:
     """The outputs of a node that was called once per item."""
     return tuple(Items(_flat(result[index] for result in results)) for index in range(len(spec.outputs)))
+
+
+def grown(spec: NodeSpec, items: int, result: Any) -> int:
+    """How long the longest of a node's lists may be with one more call's result. Raises ValueRefused past MOST_ITEMS.
+
+    A list of lists is one list, so that a few nodes in a row could otherwise fill any memory.
+    """
+    given = result.value if isinstance(result, Shown) else result
+    values = given if spec.named and isinstance(given, tuple) else (given,)
+    items += max((len(value) for value in values if isinstance(value, list | tuple)), default=0)
+    if items > MOST_ITEMS:
+        raise ValueRefused(
+            f"its calls, one for each item of a list, gave more than {MOST_ITEMS} items. Shorten one of the lists, "
+            "or take fewer of its items with ListSlice."
+        )
+    return items
 
 
 def _flat(values: Iterable[Any]) -> Iterator[Any]:

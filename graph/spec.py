@@ -28,6 +28,8 @@ class Port:
 
     optional: declared as `T | None = None`; editors list it apart.
     is_list: takes the whole list. lazy: computed only if asked for. variable: the TypeVar in its hint, if any.
+    classes: what a value (each item, of a list) is an instance of; None where its type hint cannot tell, or where a
+    value is converted as it is taken.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Port:
     rule: Rule | None = None
     tooltip: str = ""
     variable: str | None = None
+    classes: tuple[type, ...] | None = None
 
     @property
     def required(self) -> bool:

@@ -41,7 +41,8 @@ def ready_inputs(node: Bound, values: Mapping[str, tuple[Any, ...]], folders: Fo
             continue
         value = values[link.node][link.output]
         as_it_is = port.socket not in WIDGETS or type(value) is _EXACT.get(port.socket)
-        inputs[name] = value if as_it_is and port.rule is None else receive(port, value, folders)
+        unchecked = as_it_is and port.rule is None and port.classes is None
+        inputs[name] = value if unchecked else receive(port, value, folders)
     return inputs
 
 
@@ -59,6 +60,12 @@ def _receive_one(port: Port, value: Any, folders: Folders) -> Any:
         accepted = accept(port.socket, value)
     except ValueRefused as error:
         raise ValueRefused(f"input {port.name}: found {described(value)}, expected {error}") from None
+    if port.classes is not None and not isinstance(accepted, port.classes):
+        # Out of an output that may be anything, which no link can be refused for.
+        raise ValueRefused(
+            f"input {port.name}: found {described(value)}, expected a value of type {port.socket}: link it to a node "
+            "that makes one"
+        )
     problem = rule_problem(port.rule, accepted, folders) if port.rule is not None else None
     if problem is not None:
         hint = meant(problem.nearest)
