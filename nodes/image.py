@@ -6,9 +6,8 @@ from diffusion.types import Image, Mask
 from graph import QUIET, Choice, Context, File, Shown, node
 from nodes.fingerprints import content_stamp
 from nodes.image_encoding import Encoding, picture_bytes
-from nodes.image_transform import ImageAndMask
 from nodes.metadata import workflow_metadata
-from nodes.pictures import check_pictures, read_channel, read_picture
+from nodes.pictures import ImageAndMask, check_pictures, read_channel, read_picture
 from nodes.saving import FilePrefix, expand_prefix, save_numbered
 
 PictureFile = Annotated[str, File("input", upload=True)]

@@ -7,7 +7,7 @@ from graph import Choice, Range, node
 from imaging import blend, channels, composite, porter_duff
 from imaging.checks import COLOUR_OR_ALPHA, MAX_SIDE, mask_of, picture
 from imaging.scale import resize_mask
-from nodes.image_transform import ImageAndMask
+from nodes.pictures import ImageAndMask
 
 Place = Annotated[int, Range(0, MAX_SIDE, step=1)]
 

@@ -1,6 +1,6 @@
 """Nodes that cut, frame, turn and join pictures."""
 
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import torch
 
@@ -8,19 +8,13 @@ from diffusion.types import Image, Mask
 from graph import Choice, Range, node
 from imaging import canvas
 from imaging.checks import MAX_SIDE, picture
+from nodes.pictures import ImageAndMask
 
 Place = Annotated[int, Range(0, MAX_SIDE, step=1)]
 Side = Annotated[int, Range(1, MAX_SIDE, step=1)]
 Padding = Annotated[int, Range(0, MAX_SIDE, step=8)]
 _TURNS = ("none", "90 degrees", "180 degrees", "270 degrees")
 _FLIPS = ("x-axis: vertically", "y-axis: horizontally")
-
-
-class ImageAndMask(NamedTuple):
-    """A picture and its mask."""
-
-    IMAGE: Image
-    MASK: Mask
 
 
 @node("ImageCrop", title="Image Crop", category="image/transform")

@@ -1,6 +1,7 @@
 """Picture files as tensors, with orientation and alpha; and what pictures must be to be saved."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +13,13 @@ from diffusion.types import Image, Mask
 MAX_PIXELS = 178_956_970
 """In all frames together. Pillow refuses a single frame of more by itself."""
 _NO_ALPHA_MASK_SIZE = 64
+
+
+class ImageAndMask(NamedTuple):
+    """A picture and its mask."""
+
+    IMAGE: Image
+    MASK: Mask
 
 
 def read_picture(path: Path) -> tuple[Image, Mask]:
