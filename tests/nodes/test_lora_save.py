@@ -61,6 +61,35 @@ def test_no_matrix_of_that_rank_is_nearer(shape: tuple[int, int], rank: int) -> 
     torch.testing.assert_close(up.norm(), down.norm())
 
 
+def large(shape: tuple[int, int], *, alike: bool) -> Tensor:
+    """Singular values that are all alike, as of noise, or that fall as those of trained differences do."""
+    generator = torch.Generator().manual_seed(5)
+    matrix = torch.randn(shape, generator=generator, dtype=torch.float64)
+    if alike:
+        return matrix
+    u, s, v = torch.linalg.svd(matrix, full_matrices=False)
+    return (u * (1.0 / torch.arange(1, len(s) + 1))) @ v
+
+
+@pytest.mark.parametrize(("alike", "lost"), [(False, 1e-6), (True, 0.02)])
+@pytest.mark.parametrize("shape", [(512, 700), (700, 512)])
+def test_of_large_matrices_little_is_lost(shape: tuple[int, int], alike: bool, lost: float) -> None:
+    matrix = large(shape, alike=alike)
+    up, down = nearest_of_rank(matrix, 8)
+    best = torch.linalg.svdvals(matrix)[:8].square().sum()
+    assert (up.shape, down.shape) == ((shape[0], 8), (8, shape[1]))
+    torch.testing.assert_close(up.norm(), down.norm())
+    assert 1 - lost < float((up @ down).square().sum() / best) < 1 + 1e-9
+    assert torch.equal(nearest_of_rank(matrix, 8)[0], up), "the same every time"
+
+
+def test_a_large_matrix_of_low_rank_is_found_again() -> None:
+    generator = torch.Generator().manual_seed(6)
+    factors = [torch.randn(600, 4, generator=generator), torch.randn(4, 900, generator=generator)]
+    up, down = nearest_of_rank(factors[0] @ factors[1], 8)
+    assert relative_error(up @ down, factors[0] @ factors[1]) < 1e-5
+
+
 @pytest.mark.parametrize("inputs", [{"rank": 4096}, {"lora_type": "full_diff"}])
 def test_the_whole_difference_makes_one_model_of_the_other(tmp_path: Path, inputs: dict[str, Any]) -> None:
     path = saved(tmp_path, model_diff=difference(TWO, ONE), **inputs)
