@@ -15,6 +15,7 @@ from diffusion.sampling.transforms.stages import CLASSIFIER_FREE, Guidance
 from diffusion.types import Weights
 
 if TYPE_CHECKING:
+    from diffusion.hooks.text import ClipHooks
     from diffusion.networks.attachments import Attachment
     from diffusion.runtime import Runtime
     from diffusion.text.tokenizer import Tokenizer
@@ -31,7 +32,8 @@ class Model:
     schedule, prediction: the noise levels it was trained at, and what it predicts. guidance: how its predictions
     under two prompts are combined. guided: from which noise level down to which; outside, the positive prompt alone
     is followed. mask_rule: how a noise mask changes along a run; None leaves it as it is. attachments: features that
-    stand at places of the UNet while it samples.
+    stand at places of the UNet while it samples. compiled: the backend of PyTorch's compiler that its blocks run
+    through.
     """
 
     weights: Weights
@@ -44,6 +46,7 @@ class Model:
     guided: tuple[float, float] = (math.inf, 0.0)
     mask_rule: MaskRule | None = None
     attachments: tuple[Attachment, ...] = ()
+    compiled: str | None = None
     cache_nbytes: ClassVar[int] = _HELD_ELSEWHERE
 
     def patched(self, patch: WeightPatch) -> Model:
@@ -69,6 +72,7 @@ class Clip:
     """A text encoder to be, with its tokenizer.
 
     layer: which hidden state conditions the UNet, counted from the end; -1 is the last, -2 the one before it.
+    hooks: what changes it along the schedule, and what it puts on prompts.
     """
 
     weights: Weights
@@ -77,6 +81,7 @@ class Clip:
     runtime: Runtime
     patches: tuple[WeightPatch, ...] = ()
     layer: int = -1
+    hooks: ClipHooks | None = None
     cache_nbytes: ClassVar[int] = _HELD_ELSEWHERE
 
     def patched(self, patch: WeightPatch) -> Clip:

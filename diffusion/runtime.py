@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,6 +18,7 @@ from diffusion.memory.calls import guard
 from diffusion.memory.residents import Residents, Way
 from diffusion.model import Clip, Model, Vae
 from diffusion.networks.blueprint import blueprint
+from diffusion.networks.compiling import compile_blocks
 from diffusion.networks.controlnet import ControlNet
 from diffusion.networks.t2i_adapter import FullAdapter, LightAdapter
 from diffusion.networks.tiny_decoder import TinyAutoencoder
@@ -69,7 +70,8 @@ class Runtime:
 
     def unet(self, model: Model) -> UNet:
         """The UNet of `model`, patches applied, in eval mode, on the placement's device and dtype."""
-        return self._network(UNet, model.config, model.weights, model.patches, self.placement.dtype)
+        dtype, backend = self.placement.dtype, model.compiled
+        return self._network(UNet, model.config, model.weights, model.patches, dtype, backend)
 
     def text_encoder(self, clip: Clip) -> TextEncoder:
         """The text encoder of `clip`, patches applied."""
@@ -102,6 +104,12 @@ class Runtime:
         kind = network_kind(model.config)
         return self._network(kind, model.config, model.weights, model.patches, self.placement.dtype)
 
+    def forget(self, value: Model | Clip) -> None:
+        """Let go of the network of a value that will not be used again soon; another use makes it anew."""
+        kind, backend = (UNet, value.compiled) if isinstance(value, Model) else (TextEncoder, None)
+        dtype = self.placement.dtype
+        self._residents.drop(self._key(kind, value.config, value.weights, value.patches, dtype, backend))
+
     def release(self) -> None:
         """Let go of every network; the next use makes it anew."""
         self._residents.release()
@@ -113,19 +121,37 @@ class Runtime:
         weights: Weights,
         patches: tuple[WeightPatch, ...],
         dtype: torch.dtype,
+        backend: str | None = None,
     ) -> Network:
         if isinstance(weights, InFiles):
             # Some layers of a network may be views of the file, even of one made long ago.
             weights.check()
         place = self.placement
-        maker = LayerMaker(weights, patches, place.device, dtype, place.pack, place.storage)
-        # Weights and patches are kept by their networks' makers, so these identities are not used again meanwhile.
-        key: tuple[object, ...] = (
-            *(kind, config, id(weights)),
-            *(dtype, place.pack, place.storage),
-            *(patch.identity for patch in patches),
-        )
+        # The compiler has kernels of its own, and cannot look into those for packed weights.
+        pack = place.pack and backend is None
+        maker = LayerMaker(weights, patches, place.device, dtype, pack, place.storage)
+        key = self._key(kind, config, weights, patches, dtype, backend)
         network = self._residents.get(key, partial(blueprint, partial(kind, config)), maker)
         assert isinstance(network, kind)
         guard(network, self._residents)
+        if backend is not None:
+            compile_blocks(network, backend)
         return network
+
+    def _key(
+        self,
+        kind: type[nn.Module],
+        config: object,
+        weights: Weights,
+        patches: tuple[WeightPatch, ...],
+        dtype: torch.dtype,
+        backend: str | None,
+    ) -> Hashable:
+        """What tells networks apart."""
+        # Weights and patches are kept by their networks' makers, so these identities are not used again meanwhile.
+        key: tuple[object, ...] = (
+            *(kind, config, id(weights)),
+            *(dtype, self.placement.pack, self.placement.storage, backend),
+            *(patch.identity for patch in patches),
+        )
+        return key

@@ -1,11 +1,16 @@
 """The values that flow along links, and the one table of their shapes, ranges and dtypes."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import NewType
+from typing import TYPE_CHECKING, NewType
 
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from diffusion.hooks.group import HookGroup
 
 Image = NewType("Image", Tensor)
 """Pictures: [B, H, W, 3 or 4] float32, 0..1, RGB or RGBA."""
@@ -52,7 +57,8 @@ class Scope:
     area: None is the whole picture. strength: its weight. mask: [B, H, W] float32, any size, its weight from place to
     place, times mask_strength; crop_to_mask: only the box around the mask is looked at, whatever the area.
     start, end: shares of the trained timesteps, as NoiseSchedule.sigma_at has them. steps: from which share of the
-    run's steps to which, the end excluded. fallback: it counts where the others leave room.
+    run's steps to which, the end excluded. text_range: what it was encoded for; start and end narrow that down.
+    fallback: it counts where the others leave room.
     """
 
     area: Area | None = None
@@ -63,6 +69,7 @@ class Scope:
     start: float = 0.0
     end: float = 1.0
     steps: tuple[Fraction, Fraction] | None = None
+    text_range: tuple[float, float] = (0.0, 1.0)
     fallback: bool = False
 
     @property
@@ -89,7 +96,7 @@ class Source:
 class Cond:
     """One encoded prompt: embedding [1 or B, T, C] float32 (T a multiple of 77), pooled [1 or B, C] or None.
 
-    options holds what later stages read beside these, by name.
+    options holds what later stages read beside these, by name. hooks: changes of the UNet for this prompt alone.
     """
 
     embedding: Tensor
@@ -97,6 +104,7 @@ class Cond:
     options: Mapping[str, object] = field(default_factory=dict)
     scope: Scope = EVERYWHERE
     source: Source | None = None
+    hooks: HookGroup | None = None
 
 
 @dataclass(frozen=True, eq=False)

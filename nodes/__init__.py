@@ -59,6 +59,22 @@ REGISTRY = Registry.deferred(
             "PairConditioningSetProperties",
             "PairConditioningSetPropertiesAndCombine",
         ),
+        "nodes.hooks": (
+            "CreateHookLora",
+            "CreateHookLoraModelOnly",
+            "CreateHookModelAsLora",
+            "CreateHookModelAsLoraModelOnly",
+            "CombineHooks2",
+            "CombineHooks4",
+            "CombineHooks8",
+            "SetClipHooks",
+        ),
+        "nodes.hook_keyframes": (
+            "SetHookKeyframes",
+            "CreateHookKeyframe",
+            "CreateHookKeyframesInterpolated",
+            "CreateHookKeyframesFromFloats",
+        ),
         "nodes.conditioning_pictures": ("InpaintModelConditioning", "InstructPixToPixConditioning"),
         "nodes.control": (
             "ControlNetLoader",
@@ -133,7 +149,13 @@ REGISTRY = Registry.deferred(
             "ModelSamplingContinuousEDM",
             "ModelSamplingContinuousV",
         ),
-        "nodes.speed": ("TomePatchModel", "DeepCache", "ApplyFBCacheOnModel", "GuidanceInterval"),
+        "nodes.speed": (
+            "TomePatchModel",
+            "DeepCache",
+            "ApplyFBCacheOnModel",
+            "GuidanceInterval",
+            "TorchCompileModel",
+        ),
         "nodes.unet_features": (
             "FreeU",
             "FreeU_V2",

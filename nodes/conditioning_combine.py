@@ -3,9 +3,11 @@
 from typing import Annotated, NamedTuple
 
 from diffusion.conditioning.combine import as_fallback, averaged, combined, concatenated, zeroed
+from diffusion.hooks.group import HookGroup, hooked
 from diffusion.types import Conditioning
-from graph import Range, node
+from graph import Range, Socket, node
 
+HooksSocket = Annotated[HookGroup, Socket("HOOKS")]
 SINGLE = "advanced/hooks/cond single"
 PAIR = "advanced/hooks/cond pair"
 
@@ -104,17 +106,20 @@ def pair_conditioning_combine(
 
 
 @node("ConditioningSetDefaultCombine", title="Cond Set Default Combine", category=SINGLE)
-def conditioning_set_default_combine(*, cond: Conditioning, cond_DEFAULT: Conditioning) -> Conditioning:
+def conditioning_set_default_combine(
+    *, cond: Conditioning, cond_DEFAULT: Conditioning, hooks: HooksSocket | None = None
+) -> Conditioning:
     """Fill with a prompt what the areas and masks of others leave over.
 
     Inputs:
         cond: Prompts for parts of the picture.
         cond_DEFAULT: The prompt for the rest of it.
+        hooks: Changes of the model for that prompt alone.
 
     Outputs:
         CONDITIONING: All of them.
     """
-    return combined(cond, as_fallback(cond_DEFAULT))
+    return combined(cond, as_fallback(hooked(cond_DEFAULT, hooks)))
 
 
 @node("PairConditioningSetDefaultCombine", title="Cond Pair Set Default Combine", category=PAIR)
@@ -124,6 +129,7 @@ def pair_conditioning_set_default_combine(
     negative: Conditioning,
     positive_DEFAULT: Conditioning,
     negative_DEFAULT: Conditioning,
+    hooks: HooksSocket | None = None,
 ) -> ConditioningPair:
     """Fill with a pair of prompts what the areas and masks of others leave over.
 
@@ -132,11 +138,13 @@ def pair_conditioning_set_default_combine(
         negative: What to avoid in parts of the picture.
         positive_DEFAULT: What to show in the rest of it.
         negative_DEFAULT: What to avoid in the rest of it.
+        hooks: Changes of the model for the prompts for the rest alone.
 
     Outputs:
         positive: All that is to be shown.
         negative: All that is to be avoided.
     """
     return ConditioningPair(
-        combined(positive, as_fallback(positive_DEFAULT)), combined(negative, as_fallback(negative_DEFAULT))
+        conditioning_set_default_combine(cond=positive, cond_DEFAULT=positive_DEFAULT, hooks=hooks),
+        conditioning_set_default_combine(cond=negative, cond_DEFAULT=negative_DEFAULT, hooks=hooks),
     )

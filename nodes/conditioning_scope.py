@@ -5,9 +5,10 @@ from typing import Annotated, NamedTuple
 
 from diffusion.conditioning.combine import combined, in_area, in_mask, in_range, of_strength
 from diffusion.config import LATENT_DOWNSCALE
+from diffusion.hooks.group import HookGroup, hooked
 from diffusion.types import Area, Conditioning, Mask
 from graph import Choice, Range, Socket, node
-from nodes.conditioning_combine import PAIR, SINGLE, ConditioningPair
+from nodes.conditioning_combine import PAIR, SINGLE, ConditioningPair, HooksSocket
 from nodes.latent import MAX_RESOLUTION
 
 Strength = Annotated[float, Range(0, 10, step=0.01)]
@@ -177,9 +178,11 @@ def _with_properties(
     strength: float,
     set_cond_area: str,
     mask: Mask | None,
+    hooks: HookGroup | None,
     timesteps: TimestepsRange | None,
 ) -> Conditioning:
     """The strength is the mask's, as ComfyUI has it: without a mask it changes nothing."""
+    conditioning = hooked(conditioning, hooks)
     if mask is not None:
         conditioning = in_mask(conditioning, mask, strength, crop=set_cond_area != "default")
     return conditioning if timesteps is None else in_range(conditioning, timesteps.start, timesteps.end)
@@ -192,21 +195,23 @@ def conditioning_set_properties(
     strength: Strength = 1.0,
     set_cond_area: CondArea = "default",
     mask: Mask | None = None,
+    hooks: HooksSocket | None = None,
     timesteps: TimestepsSocket | None = None,
 ) -> Conditioning:
-    """Say where and when a prompt counts, in one node.
+    """Say where and when a prompt counts, and with which hooks, in one node.
 
     Inputs:
         cond_NEW: The prompts.
         strength: The mask's weight.
         set_cond_area: Whether the model looks at the whole picture (default) or at the box around the mask.
         mask: Where they count. It must not be empty.
+        hooks: Changes of the model for them alone.
         timesteps: When they count.
 
     Outputs:
         CONDITIONING: The prompts with these properties.
     """
-    return _with_properties(cond_NEW, strength, set_cond_area, mask, timesteps)
+    return _with_properties(cond_NEW, strength, set_cond_area, mask, hooks, timesteps)
 
 
 @node("ConditioningSetPropertiesAndCombine", title="Cond Set Props Combine", category=SINGLE)
@@ -217,9 +222,10 @@ def conditioning_set_properties_and_combine(
     strength: Strength = 1.0,
     set_cond_area: CondArea = "default",
     mask: Mask | None = None,
+    hooks: HooksSocket | None = None,
     timesteps: TimestepsSocket | None = None,
 ) -> Conditioning:
-    """Say where and when a prompt counts, and combine it with others.
+    """Say where and when a prompt counts, and with which hooks, and combine it with others.
 
     Inputs:
         cond: The others.
@@ -227,12 +233,13 @@ def conditioning_set_properties_and_combine(
         strength: The mask's weight.
         set_cond_area: Whether the model looks at the whole picture (default) or at the box around the mask.
         mask: Where they count. It must not be empty.
+        hooks: Changes of the model for them alone.
         timesteps: When they count.
 
     Outputs:
         CONDITIONING: All prompts.
     """
-    return combined(cond, _with_properties(cond_NEW, strength, set_cond_area, mask, timesteps))
+    return combined(cond, _with_properties(cond_NEW, strength, set_cond_area, mask, hooks, timesteps))
 
 
 @node("PairConditioningSetProperties", title="Cond Pair Set Props", category=PAIR)
@@ -243,9 +250,10 @@ def pair_conditioning_set_properties(
     strength: Strength = 1.0,
     set_cond_area: CondArea = "default",
     mask: Mask | None = None,
+    hooks: HooksSocket | None = None,
     timesteps: TimestepsSocket | None = None,
 ) -> ConditioningPair:
-    """Say where and when a pair of prompts counts.
+    """Say where and when a pair of prompts counts, and with which hooks.
 
     Inputs:
         positive_NEW: What to show.
@@ -253,6 +261,7 @@ def pair_conditioning_set_properties(
         strength: The mask's weight.
         set_cond_area: Whether the model looks at the whole picture (default) or at the box around the mask.
         mask: Where they count. It must not be empty.
+        hooks: Changes of the model for them alone.
         timesteps: When they count.
 
     Outputs:
@@ -260,8 +269,8 @@ def pair_conditioning_set_properties(
         negative: What to avoid, with these properties.
     """
     return ConditioningPair(
-        _with_properties(positive_NEW, strength, set_cond_area, mask, timesteps),
-        _with_properties(negative_NEW, strength, set_cond_area, mask, timesteps),
+        _with_properties(positive_NEW, strength, set_cond_area, mask, hooks, timesteps),
+        _with_properties(negative_NEW, strength, set_cond_area, mask, hooks, timesteps),
     )
 
 
@@ -275,9 +284,10 @@ def pair_conditioning_set_properties_and_combine(
     strength: Strength = 1.0,
     set_cond_area: CondArea = "default",
     mask: Mask | None = None,
+    hooks: HooksSocket | None = None,
     timesteps: TimestepsSocket | None = None,
 ) -> ConditioningPair:
-    """Say where and when a pair of prompts counts, and combine it with another pair.
+    """Say where and when a pair of prompts counts, and with which hooks, and combine it with another pair.
 
     Inputs:
         positive: What to show.
@@ -287,6 +297,7 @@ def pair_conditioning_set_properties_and_combine(
         strength: The mask's weight.
         set_cond_area: Whether the model looks at the whole picture (default) or at the box around the mask.
         mask: Where they count. It must not be empty.
+        hooks: Changes of the model for them alone.
         timesteps: When they count.
 
     Outputs:
@@ -299,6 +310,7 @@ def pair_conditioning_set_properties_and_combine(
         strength=strength,
         set_cond_area=set_cond_area,
         mask=mask,
+        hooks=hooks,
         timesteps=timesteps,
     )
     return ConditioningPair(combined(positive, new.positive), combined(negative, new.negative))

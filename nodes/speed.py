@@ -7,6 +7,7 @@ from diffusion.approximations.feature_reuse import EveryNth, FeatureReuse, While
 from diffusion.approximations.token_merging import TokenMerging
 from diffusion.approximations.window import Window
 from diffusion.model import Model
+from diffusion.networks.compiling import BACKENDS, CompilationError, check_backend
 from graph import Choice, Range, node
 
 CATEGORY = "model_patches/unet"
@@ -107,3 +108,29 @@ def guidance_interval(*, model: Model, start_percent: Share = 0.2, end_percent: 
     """
     window = Window.of(model.schedule, start_percent, end_percent)
     return replace(model, guided=(window.highest, window.lowest))
+
+
+@node("TorchCompileModel", category="_for_testing")
+def torch_compile_model(*, model: Model, backend: Annotated[str, Choice(BACKENDS)] = BACKENDS[0]) -> Model:
+    """Run the UNet's repeated blocks through PyTorch's compiler: the same picture, up to rounding.
+
+    The first step takes as long as compiling does, which is minutes for a full-size model on a few cores, and a change
+    of size may compile again. On a processor the kernels that Weft brings are the faster ones; this is for graphics
+    cards.
+
+    Inputs:
+        model: The model.
+        backend: inductor writes kernels, for which it needs a C++ compiler on a processor, and triton on a graphics
+            card; cudagraphs replays recorded calls on a CUDA device.
+
+    Outputs:
+        MODEL: The model, compiled when it is first sampled with.
+    """
+    placement = model.runtime.placement
+    if placement.memory_limit is not None:
+        raise CompilationError(
+            "TorchCompileModel needs the whole model in memory, and --memory-limit lets it come in parts. Take one of "
+            "the two out."
+        )
+    check_backend(backend, placement.device)
+    return replace(model, compiled=backend)

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from fractions import Fraction
 
+from diffusion.hooks.text import encoded
 from diffusion.model import Clip
 from diffusion.text.embeddings import FindEmbedding, no_embeddings
 from diffusion.text.emphasis import emphasised
@@ -36,24 +37,27 @@ def encode_scheduled(
     if not 1 <= steps <= MOST_STEPS:
         raise ValueError(f"A prompt's schedule counts in 1 to {MOST_STEPS} steps; got {steps}.")
     looked_up = fitting(clip, find)
-    encoded: dict[str, Cond] = {}
+    known: dict[str, tuple[Cond, ...]] = {}
 
-    def said(text: str, scope: Scope) -> Cond:
-        if text not in encoded:
-            encoded[text] = encode_parts(clip, weighted_parts(emphasised(text), clip.tokenizer, looked_up))
-        return replace(encoded[text], scope=scope)
+    def said(text: str, scope: Scope) -> list[Cond]:
+        if text not in known:
+            parts = weighted_parts(emphasised(text), clip.tokenizer, looked_up)
+            known[text] = encoded(clip, lambda encoder: encode_parts(encoder, parts))
+        return [
+            replace(entry, scope=replace(scope, text_range=entry.scope.text_range)) for entry in known[text]
+        ]
 
-    entries = []
+    entries: list[Cond] = []
     prompts = composed(prompt)
     for text, weight in prompts:
         told = stretches(text, steps)
         for each in told:
             whole = Scope(strength=weight)
             part = replace(whole, steps=(Fraction(each.first, steps), Fraction(each.end, steps)))
-            entries.append(said(each.text, whole if len(told) == 1 else part))
+            entries += said(each.text, whole if len(told) == 1 else part)
     rest = 1.0 - sum(weight for _, weight in prompts)
     if not math.isclose(rest, 0.0, abs_tol=1e-9):
-        base = negative or Conditioning((said("", Scope()),))
+        base = negative or Conditioning(tuple(said("", Scope())))
         entries += [
             replace(entry, scope=replace(entry.scope, strength=entry.scope.strength * rest))
             for entry in base.entries

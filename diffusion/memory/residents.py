@@ -100,6 +100,14 @@ class Residents:
             situation=self._situation,
         )
 
+    def drop(self, key: Hashable) -> None:
+        """Let go of the network of this key, if it is there."""
+        self._whole.pop(key, None)
+        network = self._streamed.pop(key, None)
+        if network is not None:
+            self._streams[network].release()
+            self._fitted.pop(network, None)
+
     def release(self) -> None:
         """Let go of every network; the next use makes it anew."""
         self._whole.clear()

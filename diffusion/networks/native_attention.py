@@ -88,7 +88,9 @@ class Kernel:
 
 def kernel_for(q: Tensor, k: Tensor, v: Tensor, num_heads: int) -> Kernel | None:
     """The kernel that computes this attention, or None where PyTorch has to."""
-    if q.device.type != "cpu" or (torch.is_grad_enabled() and any(t.requires_grad for t in (q, k, v))):
+    if torch.compiler.is_compiling() or q.device.type != "cpu":
+        return None
+    if torch.is_grad_enabled() and any(t.requires_grad for t in (q, k, v)):
         return None
     kernel = best_kernels().get(q.dtype)
     fits = (

@@ -134,6 +134,8 @@ def _pointer(tensor: Tensor | None) -> int | None:
 
 def passes_for(x: Tensor, *others: Tensor | None) -> Passes | None:
     """The native passes over x, given these other tensors, or None where PyTorch has to make them."""
+    if torch.compiler.is_compiling():
+        return None
     given = [x, *(tensor for tensor in others if tensor is not None)]
     if x.numel() == 0 or any(tensor.device.type != "cpu" for tensor in given):
         return None

@@ -126,7 +126,7 @@ class FeedForward(nn.Module):
         """The network over x, plus `added`. Many tokens go a part at a time, so that what lies between its two layers
         stays in the near caches."""
         gated, _, narrow = self.net
-        if x.device.type != "cpu" or x.numel() <= _NEAR:
+        if torch.compiler.is_compiling() or x.device.type != "cpu" or x.numel() <= _NEAR:
             return narrow(gated(x), added)
         tokens = max(_NEAR // x.shape[-1], 1)
         parts = zip(x.flatten(0, -2).split(tokens), added.flatten(0, -2).split(tokens), strict=True)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -14,27 +13,11 @@ from torch import Tensor
 from diffusion.control.run import Seen
 from diffusion.networks.attachments import Call, Hooks, HooksForCall, all_hooks
 from diffusion.networks.attention import Prompt
-from diffusion.sampling.batches import repeated
 from diffusion.sampling.parts import Part, Plan, weighted_mean
 from diffusion.sampling.prediction import NOISE, Prediction
+from diffusion.sampling.prompted import PromptedUNet, UNetFunction, stackable
 from diffusion.sampling.schedule import NoiseSchedule
 from diffusion.types import Cond, Conditioning
-
-UNetFunction = Callable[[Tensor, Tensor, Prompt, Hooks], Tensor]
-"""(x [B, C, h, w], timestep [1], prompts [n * B, T, D], hooks) -> [n * B, 4, h, w], as UNet.forward."""
-
-_LONGEST_PADDING = 4
-"""Contexts are repeated to a common length up to this many times; past that, another UNet call is cheaper."""
-
-_PROMPTS_KEPT = 8
-"""Steps may ask for different prompts in turn; about 8 MB each for Stable Diffusion 1.5."""
-
-
-class _Kept(NamedTuple):
-    """A prompt that was read, and the embeddings by whose identity it is known, which must live on for that."""
-
-    prompt: Prompt
-    embeddings: list[Tensor]
 
 
 class _Job(NamedTuple):
@@ -43,6 +26,7 @@ class _Job(NamedTuple):
     part: Part
     owner: int
     extra: Tensor | None
+    reader: PromptedUNet
 
     @property
     def embedding(self) -> Tensor:
@@ -54,7 +38,8 @@ class _Job(NamedTuple):
         return (
             self.part.box == other.part.box
             and self.extra is other.extra
-            and _stackable(self.embedding.shape[1], other.embedding.shape[1])
+            and self.reader is other.reader
+            and stackable(self.embedding.shape[1], other.embedding.shape[1])
         )
 
 
@@ -65,7 +50,8 @@ class Denoiser:
     extra: [B, c, h, w] further input channels, or None; beside: gives those of a prompt, in their place. read: prepares
     prompts for the UNet, once for all steps. attached: what gives the hooks for each UNet call. control: what gives
     those of the controls that ride on prompts, which come first. plan: which prompts count where and when; by default
-    every conditioning's own. The UNet computes in a dtype of its own; x and the result are float32.
+    every conditioning's own. hooked: gives the UNet for a prompt at a noise level, None for the plain one. The UNet
+    computes in a dtype of its own; x and the result are float32.
     """
 
     unet: UNetFunction
@@ -77,7 +63,11 @@ class Denoiser:
     control: Callable[[Seen], Hooks] | None = None
     plan: Plan = field(default_factory=Plan)
     beside: Callable[[Cond], Tensor | None] | None = None
-    _prompts: OrderedDict[tuple[int, ...], _Kept] = field(default_factory=OrderedDict, init=False)
+    hooked: Callable[[Cond, float], PromptedUNet | None] | None = None
+
+    @cached_property
+    def _plain(self) -> PromptedUNet:
+        return PromptedUNet(self.unet, self.read)
 
     def predict(
         self,
@@ -96,7 +86,7 @@ class Denoiser:
         asked = tuple(conditionings)
         counting = [self.plan.at(conditioning, x, sigma) for conditioning in conditionings]
         jobs = [
-            _Job(part, owner, self._extra(part.entry))
+            _Job(part, owner, self._extra(part.entry), self._reader(part.entry, sigma))
             for owner, parts in enumerate(counting)
             for part in parts
         ]
@@ -111,6 +101,10 @@ class Denoiser:
     def _extra(self, entry: Cond) -> Tensor | None:
         return self.extra if self.beside is None else self.beside(entry)
 
+    def _reader(self, entry: Cond, sigma: float) -> PromptedUNet:
+        hooked = None if self.hooked is None else self.hooked(entry, sigma)
+        return hooked or self._plain
+
     def _denoised(
         self,
         x: Tensor,
@@ -120,33 +114,21 @@ class Denoiser:
         attached: Sequence[HooksForCall],
     ) -> tuple[Tensor, ...]:
         """x0 for each of the batch's prompts, in their box, in one UNet call."""
-        box, extra = batch[0].part.box, batch[0].extra
+        box, extra, reader = batch[0].part.box, batch[0].extra, batch[0].reader
         here = x if box is None else box.of(x)
         unit = here / self.prediction.deviation(sigma)
         beside = extra if extra is None or box is None else box.of(extra)
         seen = unit if beside is None else torch.cat([unit, beside], dim=1)
         timestep = torch.full((1,), float(self.schedule.timestep(sigma)), device=x.device)
-        prompt, hooks = self._prompt(batch, x), []
+        prompt, hooks = reader.prompt([job.embedding for job in batch], x), []
         if self.control is not None:
             entries = [job.part.entry for job in batch]
             hooks.append(self.control(Seen(unit, timestep, sigma, entries, prompt.context)))
-        parts = (box, *(id(job.embedding) for job in batch))
+        parts = (box, *((id(job.embedding), job.part.entry.hooks) for job in batch))
         call = Call(x, sigma, tuple(job.owner for job in batch), asked, parts)
         hooks += [begun(call) for begun in (*self.attached, *attached)]
-        output = self.unet(seen, timestep, prompt, all_hooks(hooks)).float()
+        output = reader.unet(seen, timestep, prompt, all_hooks(hooks)).float()
         return tuple(self.prediction.denoised(part, here, sigma) for part in output.chunk(len(batch)))
-
-    def _prompt(self, batch: Sequence[_Job], x: Tensor) -> Prompt:
-        """The batch's prompts stacked, [n * B, T, D], from the last few that were asked for if possible."""
-        embeddings = [job.embedding for job in batch]
-        key = (len(x), *map(id, embeddings))
-        if key not in self._prompts:
-            contexts = [repeated(embedding, len(x)).to(x.device) for embedding in embeddings]
-            self._prompts[key] = _Kept(self.read(_stacked(contexts)), embeddings)
-        self._prompts.move_to_end(key)
-        if len(self._prompts) > _PROMPTS_KEPT:
-            self._prompts.popitem(last=False)
-        return self._prompts[key].prompt
 
 
 def _batches(jobs: Sequence[_Job]) -> list[list[_Job]]:
@@ -159,16 +141,3 @@ def _batches(jobs: Sequence[_Job]) -> list[list[_Job]]:
         else:
             batches.append([job])
     return batches
-
-
-def _stackable(length: int, other: int) -> bool:
-    return math.lcm(length, other) // min(length, other) <= _LONGEST_PADDING
-
-
-def _stacked(contexts: Sequence[Tensor]) -> Tensor:
-    """[B, T_i, D] each -> [n * B, T, D], T the least common multiple of the lengths.
-
-    Attention over a context repeated whole is attention over the context: softmax divides by as much more.
-    """
-    length = math.lcm(*(context.shape[1] for context in contexts))
-    return torch.cat([context.repeat(1, length // context.shape[1], 1) for context in contexts])

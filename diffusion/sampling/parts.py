@@ -122,8 +122,9 @@ def weights_of(x: Tensor, parts: Sequence[Part]) -> Tensor:
 
 def _levels(scope: Scope, schedule: NoiseSchedule, sigmas: Sequence[float]) -> tuple[float, float]:
     """The highest and the lowest level at which a prompt counts."""
-    highest = math.inf if scope.start <= 0 else schedule.sigma_at(scope.start)
-    lowest = schedule.sigma_at(scope.end)
+    start, end = max(scope.start, scope.text_range[0]), min(scope.end, scope.text_range[1])
+    highest = math.inf if start <= 0 else schedule.sigma_at(start)
+    lowest = schedule.sigma_at(end)
     if scope.steps is None or len(sigmas) < 2:
         return highest, lowest
     first, last = _of_steps(scope.steps, sigmas)

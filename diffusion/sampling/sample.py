@@ -11,6 +11,7 @@ from torch import Tensor
 
 from diffusion.config import LATENT_CHANNELS, LATENT_SCALE
 from diffusion.control.run import begin_controls
+from diffusion.hooks.run import begin_hooks
 from diffusion.model import Model
 from diffusion.sampling.beside import Inputs
 from diffusion.sampling.checks import (
@@ -116,10 +117,11 @@ def sample_custom(
     plan = Plan.of(schedule, sigmas, _compared(guider), clean)
     asked = [plan.whole(conditioning) for conditioning in guider.conditionings]
     control = begin_controls(asked, model)
+    hooked = begin_hooks(asked, model, sigmas)
     unet = model.runtime.unet(model)
     attached = tuple(attachment.begin() for attachment in model.attachments)
     denoiser = Denoiser(
-        unet, schedule, None, model.prediction, unet.read, attached, control, plan, inputs.beside
+        unet, schedule, None, model.prediction, unet.read, attached, control, plan, inputs.beside, hooked
     )
     denoise = GuidedDenoiser(guider, denoiser.predict, region)
     with torch.no_grad():

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from diffusion.hooks.text import encoded
 from diffusion.model import Clip
 from diffusion.text.embeddings import FindEmbedding, no_embeddings
 from diffusion.text.prompt import Chunk, Part, empty_chunk, pack_chunks, prompt_parts
@@ -17,6 +18,7 @@ from diffusion.types import Cond, Conditioning
 def encode(clip: Clip, text: str, find: FindEmbedding = no_embeddings) -> Conditioning:
     """What the UNet is told by `text`: one Cond, embedding [1, 77 n, C] and pooled [1, C], float32, on the CPU.
 
+    From an encoder whose hooks change along the schedule, one for each part of it.
     Prompts longer than a chunk become n chunks, encoded apart and joined; pooled is the first one's. A token of weight
     w has the states e + w (z - e), where z are its own and e are those of an empty prompt in the same place, as in
     ComfyUI; pooled is not weighted. The states are those of layer `clip.layer`, after the final norm.
@@ -26,7 +28,7 @@ def encode(clip: Clip, text: str, find: FindEmbedding = no_embeddings) -> Condit
     not have, for a tokenizer with more tokens than the encoder, and for weights so large that the states overflow.
     """
     parts = prompt_parts(text, clip.tokenizer, fitting(clip, find))
-    return Conditioning((encode_parts(clip, parts),))
+    return Conditioning(encoded(clip, lambda encoder: encode_parts(encoder, parts)))
 
 
 def fitting(clip: Clip, find: FindEmbedding) -> FindEmbedding:

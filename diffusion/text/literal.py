@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
+from diffusion.hooks.text import encoded
 from diffusion.model import Clip
 from diffusion.text.prompt import Part, pack_chunks
 from diffusion.types import Cond, Conditioning
@@ -21,7 +22,11 @@ def encode_literally(clip: Clip, texts: Sequence[str]) -> Conditioning:
     parts = [Part(tokenizer.encode(text)[: length - 2]) for text in texts]
     chunks = [pack_chunks([part], tokenizer, length=length)[0] for part in parts]
     ids = torch.tensor([[token.id for token in chunk] for chunk in chunks])  # [B, T]
-    encoder = clip.runtime.text_encoder(clip)
-    states = encoder(ids.to(clip.runtime.placement.device), clip.layer, end_token=tokenizer.end)
-    hidden, pooled = (values.to("cpu", torch.float32) for values in (states.hidden, states.pooled))
-    return Conditioning((Cond(hidden, pooled),))
+
+    def read(clip: Clip) -> Cond:
+        encoder = clip.runtime.text_encoder(clip)
+        states = encoder(ids.to(clip.runtime.placement.device), clip.layer, end_token=tokenizer.end)
+        hidden, pooled = (values.to("cpu", torch.float32) for values in (states.hidden, states.pooled))
+        return Cond(hidden, pooled)
+
+    return Conditioning(encoded(clip, read))

@@ -1,0 +1,1 @@
+"""Changes of weights that ride on prompts: which, how strongly, and from when in a run."""
