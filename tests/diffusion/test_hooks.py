@@ -263,3 +263,10 @@ def test_a_text_encoder_with_hooks_encodes_as_with_the_lora(tmp_path: Path) -> N
     torch.testing.assert_close(late.embedding, with_lora(0.0))
     assert (early.scope.text_range, late.scope.text_range) == ((0.0, 0.6), (0.6, 1.0))
     assert early.hooks is late.hooks is None
+
+
+def test_a_limit_of_memory_holds_for_hooked_networks_too(tmp_path: Path) -> None:
+    limited = replace(model(), runtime=Runtime(Placement(pack=False, memory_limit=16 << 30)))
+    hooks = group(tmp_path, 1, 1.0, (1.0, 0.0), (-0.5, 0.3), (0.2, 0.6))
+    positive = hooked(prompt("positive"), hooks)
+    torch.testing.assert_close(sampled(limited, positive), sampled(model(), positive))
