@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import io
 import logging
 import os
 import signal
@@ -51,6 +52,9 @@ def entry() -> None:
     # A stream that was closed beforehand is None, which nothing that prints expects.
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Paths are printed as they are, whether or not their bytes are text.
+        sys.stdout.reconfigure(errors="surrogateescape")
     try:
         code = main()
         sys.stdout.flush()

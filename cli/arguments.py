@@ -49,7 +49,7 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
         ("--input-directory", filter(None, [arguments.input_directory])),
     ):
         for folder in folders:
-            if not folder.is_dir():
+            if not _is_folder(folder):
                 parser.error(f"argument {option}: there is no folder {str(folder)!r}")
     for folder in arguments.models:
         if folder.name in MODEL_KINDS and not any((folder / kind).is_dir() for kind in MODEL_KINDS):
@@ -57,6 +57,14 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
                 f"argument --models: name the folder above, {str(folder.parent)!r}, which holds {folder.name}/"
             )
     return arguments
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        # A name too long for any file, or a folder above it that may not be looked into.
+        return False
 
 
 def _parser() -> argparse.ArgumentParser:

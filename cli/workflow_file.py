@@ -31,6 +31,8 @@ def read_workflow_file(path: Path) -> tuple[str | bytes, dict[str, Any]]:
         ) from error
     except OSError as error:
         raise NoWorkflow(f"{path} can't be read: {error.strerror}") from error
+    except ValueError as error:
+        raise NoWorkflow(f"{str(path)!r} is no name of a file: {error}") from error
     if len(content) > MAX_BYTES:
         raise NoWorkflow(f"{path} is larger than {MAX_BYTES >> 20} MB: it is no workflow")
     if path.suffix.lower() in (".png", ".webp", ".jpg", ".jpeg") and not content.startswith(_JSON_STARTS):

@@ -9,6 +9,8 @@ from diffusion.memory.sizes import parse_size, readable
 
 _LEAST_ROOM = 32 << 20
 """No network does with less; how much one takes is known when it is used."""
+_NOWHERE = ("meta", "mkldnn", "lazy")
+"""What torch takes for devices that hold no numbers, or are none any more."""
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -70,18 +72,32 @@ def _limit(text: str, device: torch.device) -> int:
 def _device(name: str) -> torch.device:
     if name == "auto":
         return torch.device(_best_device())
+    if name.partition(":")[0] in _NOWHERE:
+        raise ValueError(f"{name!r} computes nothing: choose auto, cpu, cuda, cuda:1, mps ...")
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise ValueError(f"unknown device {name!r}: choose auto, cpu, cuda, cuda:1, mps ...") from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"unknown device {name[:80]!r}: choose auto, cpu, cuda, cuda:1, mps ...") from error
+    if device.type == "cuda" and not 0 <= (device.index or 0) < torch.cuda.device_count():
         raise ValueError(
             f"no such device {name!r}: torch {torch.__version__} sees {torch.cuda.device_count()} CUDA devices here; "
             "choose --device cpu, or install a CUDA build of torch"
         )
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise ValueError("no such device 'mps' on this machine: choose --device cpu")
+    if device.type not in ("cpu", "cuda", "mps"):
+        _check_computes(device)
     return device
+
+
+def _check_computes(device: torch.device) -> None:
+    """Raises ValueError for a kind of device that this build of torch knows by name alone."""
+    try:
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError, ImportError) as error:
+        raise ValueError(
+            f"no such device {str(device)!r}: torch {torch.__version__} can't compute on it here; choose --device cpu"
+        ) from error
 
 
 def _best_device() -> str:

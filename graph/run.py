@@ -15,7 +15,7 @@ from graph.calling import Wanted, call, call_async
 from graph.context import Context, Flag, Services
 from graph.errors import Cancelled, GraphError, ValueRefused
 from graph.events import Event, RunResult, Status
-from graph.expansion import lay_out
+from graph.expansion import ExpansionError, lay_out
 from graph.folders import Folders
 from graph.keys import Keys, token
 from graph.mapping import Items, calls, collect, merge_ui
@@ -35,6 +35,8 @@ from graph.work import (
 from graph.workers import Workers
 from graph.workflow import Workflow
 
+MOST_EXPANSIONS = 200_000
+"""In one run. Each keeps its nodes until the end."""
 _MOST_IO_IN_FLIGHT = 8
 _LOOK_UP_SECONDS = 0.05
 
@@ -213,6 +215,11 @@ class Run:
             outputs.append(part.outputs)
             if part.expansion is not None:
                 self._expansions += 1
+                if self._expansions > MOST_EXPANSIONS:
+                    raise ExpansionError(
+                        f"this run has had {MOST_EXPANSIONS} rounds of loops: it would hardly end. Run fewer, or "
+                        "keep lists out of the values that a loop carries, since each item begins a loop of its own"
+                    )
                 prefix = f"{task.origin}/{self._expansions}/"
                 key = token(self._keys.by_id[node.id], index)
                 laid = lay_out(

@@ -8,7 +8,7 @@ import torch
 from diffusion.codec import decode_latent, encode_image
 from diffusion.config import LATENT_CHANNELS, LATENT_DOWNSCALE
 from diffusion.files.latent_file import latent_bytes, read_latent
-from diffusion.latents.checks import checked_mask
+from diffusion.latents.checks import check_count, checked, checked_mask
 from diffusion.latents.inpaint import blanked
 from diffusion.model import Vae
 from diffusion.types import Image, Latent, Mask
@@ -35,9 +35,9 @@ def empty_latent_image(
     Outputs:
         LATENT: Zeros, [batch_size, 4, height/8, width/8] float32.
     """
-    return Latent(
-        torch.zeros(batch_size, LATENT_CHANNELS, height // LATENT_DOWNSCALE, width // LATENT_DOWNSCALE)
-    )
+    shape = (batch_size, LATENT_CHANNELS, height // LATENT_DOWNSCALE, width // LATENT_DOWNSCALE)
+    check_count(*shape)
+    return Latent(torch.zeros(shape))
 
 
 @node("VAEDecode", title="VAE Decode", category="latent")
@@ -79,6 +79,7 @@ def set_latent_noise_mask(*, samples: Latent, mask: Mask) -> Latent:
     Outputs:
         LATENT: The same latents with the mask.
     """
+    checked(samples)
     return replace(samples, noise_mask=checked_mask(mask))
 
 

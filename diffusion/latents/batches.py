@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from diffusion.config import LATENT_DOWNSCALE
-from diffusion.latents.checks import checked
+from diffusion.latents.checks import check_count, checked
 from diffusion.latents.combine import in_size
 from diffusion.sampling.batches import repeated
 from diffusion.types import Latent
@@ -51,6 +51,7 @@ def repeat(latent: Latent, amount: int) -> Latent:
     batch_index: where there is one, each repetition counts on from the one before, so no two have the same noise.
     """
     samples, mask, index = checked(latent), latent.noise_mask, latent.batch_index
+    check_count(len(samples) * amount, *samples.shape[1:])
     if mask is not None and len(mask) > 1:
         mask = repeated(mask, len(samples)).repeat(amount, *[1] * (mask.ndim - 1))
     if index is not None:

@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from diffusion.latents.checks import check_count
+
 METHODS = ("nearest-exact", "bilinear", "area", "bicubic", "bislerp")
 _ALIKE = 1 - 1e-5
 """Directions whose cosine is past this are one and the same, or opposite: their great circle is not to be had."""
@@ -12,12 +14,14 @@ _ALIKE = 1 - 1e-5
 def resized(samples: Tensor, width: int, height: int, method: str, *, crop: bool = False) -> Tensor:
     """samples [B, C, h, w] -> [B, C, height, width], by one of METHODS.
 
-    crop: cut around the centre to the new proportions first, instead of stretching. Raises ValueError for a size of 0.
+    crop: cut around the centre to the new proportions first, instead of stretching. Raises ValueError for a size of 0,
+    and for one that would fill the memory.
     """
     if width < 1 or height < 1:
         raise ValueError(
             f"A latent of {width}x{height} cannot be made: each side is 1 (8 pixels) at least. Choose a larger size."
         )
+    check_count(*samples.shape[:2], height, width)
     part = _cut_to_proportions(samples, width, height) if crop else samples
     if method == "bislerp":
         return bislerp(part, width, height)

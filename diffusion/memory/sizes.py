@@ -6,6 +6,7 @@ _UNITS = {
     **{unit: 1000**power for power, unit in enumerate(("b", "kb", "mb", "gb", "tb"))},
     **{unit: 1024**power for power, unit in enumerate(("kib", "mib", "gib", "tib"), start=1)},
 }
+_MOST = 1e18
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?|\.\d+)\s*([a-z]+)\s*", re.IGNORECASE)
 
 
@@ -20,10 +21,12 @@ def parse_size(text: str) -> int:
         raise ValueError(
             f"{text!r} is no amount of memory: write a number and its unit, such as 2GB, 1500MB or 2GiB"
         )
-    size = int(float(found[1]) * unit)
-    if size <= 0:
+    size = float(found[1]) * unit
+    if size > _MOST:
+        raise ValueError(f"{text[:80]!r} is more memory than there is anywhere: leave the limit out")
+    if size < 1:
         raise ValueError(f"{text!r} is no memory at all: write an amount such as 2GB or 1500MB")
-    return size
+    return int(size)
 
 
 def readable(nbytes: float) -> str:

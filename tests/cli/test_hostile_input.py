@@ -106,14 +106,22 @@ def test_a_picture_whose_text_unpacks_to_too_much_is_refused(tmp_path: Path, act
     assert done.stderr == f"Error: {tmp_path / 'bomb.png'} is neither a picture that can be read nor JSON\n"
 
 
-def test_too_little_memory_is_said_in_words_that_help() -> None:
+def test_too_little_memory_is_said_in_words_that_help(tmp_path: Path) -> None:
+    large = {"class_type": "EmptyImage", "inputs": {"width": 16384, "height": 16384}}
+    workflow = {"1": large, "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}}}
+    done = shell("ulimit -v 3500000; $WEFT --run $FILE --quiet", FILE=write(tmp_path, workflow))
+    assert done.returncode == 1
+    assert "there is not enough memory. Make the picture smaller" in done.stderr
+
+
+def test_a_latent_too_large_for_any_memory_is_said() -> None:
     done = shell(
         "$WEFT --run $FILE --quiet --set 'Empty Latent.width=16384' --set 'Empty Latent.height=16384' "
         "--set 'Empty Latent.batch_size=4096'",
         FILE=TXT2IMG,
     )
     assert done.returncode == 1
-    assert "there is not enough memory. Make the picture smaller" in done.stderr
+    assert "meant to fit the memory. Use a smaller size or batch." in done.stderr
 
 
 def test_a_pipe_that_nobody_writes_to_can_be_left(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from graph import Cache, Executor, Link, Node, RunResult, Workflow
+from graph import run as running
 from nodes import REGISTRY
 from nodes.numbers import compare_numbers, math_expression
 from nodes.text import string_concatenate, string_format
@@ -166,3 +167,22 @@ def test_what_fails_in_a_later_round_is_told() -> None:
     (error,) = run(nodes).errors
     assert (error.origin, error.class_type) == ("out", "MathExpression")
     assert "divides by 0" in error.message
+
+
+def test_a_loop_that_doubles_itself_in_every_round_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "MOST_EXPANSIONS", 100)
+    nodes = {
+        "start": Node("ForLoopStart", {"total": 100, "value1": 1}),
+        "both": Node("MakeList", {"list1": Link("start", 2), "list2": Link("start", 2)}),
+        "out": Node("ForLoopEnd", {"loop": Link("start"), "value1": Link("both")}),
+    }
+    error = run(nodes).errors[0]
+    assert (error.origin, error.class_type) == ("out", "ForLoopEnd")
+    assert "has had 100 rounds of loops" in error.message
+    assert "keep lists out of the values that a loop carries" in error.message
+
+
+def test_what_is_no_loop_is_not_taken_for_one() -> None:
+    nodes = {"list": Node("MakeList", {"list1": 5}), "out": Node("ForLoopEnd", {"loop": Link("list")})}
+    (error,) = run(nodes).errors
+    assert error.message.startswith("input loop: found 5, expected a value of type LOOP")
