@@ -17,6 +17,7 @@ Points = Sequence[tuple[float, float]]
 COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf", "#8c564b", "#e377c2")
 _INK, _GRID = "#222222", "#dddddd"
 _TICKS = 6
+_LARGEST = 1e300
 _LONGEST_NAME = 40
 _ROUND_STEPS = (1, 2, 2.5, 5, 10)
 
@@ -50,8 +51,8 @@ def draw_curves(curves: Mapping[str, Points], axes: Axes) -> Tensor:
     Raises ValueError for no points, for values that are not finite, and for pictures too small to draw in.
     """
     points = [point for curve in curves.values() for point in curve]
-    if not points or not all(math.isfinite(value) for point in points for value in point):
-        raise ValueError("A curve needs one point at least, and finite numbers.")
+    if not points or not all(abs(value) <= _LARGEST for point in points for value in point):
+        raise ValueError(f"A curve needs one point at least, and finite numbers, {_LARGEST:g} at most.")
     check_size(axes.width, axes.height, 1, "Ask for a smaller picture.")
     size = max(10, axes.height // 36)
     font, line = ImageFont.load_default(size), size * 1.5
@@ -70,8 +71,14 @@ def draw_curves(curves: Mapping[str, Points], axes: Axes) -> Tensor:
     for value in y_ticks:
         draw.line([(left, y_scale(value)), (right, y_scale(value))], fill=_GRID)
         draw.text((left - line / 2, y_scale(value)), f"{value:g}", fill=_INK, font=font, anchor="rm")
-    draw.text(((left + right) / 2, bottom + 2 * line), axes.x_name, fill=_INK, font=font, anchor="mm")
-    draw.text((line / 2, line / 2), axes.y_name, fill=_INK, font=font, anchor="lm")
+    draw.text(
+        ((left + right) / 2, bottom + 2 * line),
+        axes.x_name[:_LONGEST_NAME],
+        fill=_INK,
+        font=font,
+        anchor="mm",
+    )
+    draw.text((line / 2, line / 2), axes.y_name[:_LONGEST_NAME], fill=_INK, font=font, anchor="lm")
     for number, (name, curve) in enumerate(curves.items()):
         colour = COLOURS[number % len(COLOURS)]
         places = [(x_scale(x), y_scale(y)) for x, y in curve]
@@ -88,7 +95,8 @@ def ticks(values: Sequence[float]) -> list[float]:
     """Round numbers, evenly spaced, that enclose the values: two at least."""
     low, high = min(values), max(values)
     if high - low <= 1e-9 * max(abs(high), 1):
-        low, high = low - 0.5, high + 0.5
+        margin = max(0.5, 1e-3 * abs(high))
+        low, high = low - margin, high + margin
     rough = (high - low) / (_TICKS - 1)
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in _ROUND_STEPS if power * factor >= rough * 0.999)

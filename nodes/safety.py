@@ -8,7 +8,14 @@ from einops import rearrange
 from torch import Tensor
 
 from diffusion.safety.checker import Finding, SafetyChecker, load_safety_checker
-from diffusion.safety.watermark import ORIGINAL_TEXT, add_watermark, agreement, is_watermark, read_watermark
+from diffusion.safety.watermark import (
+    ORIGINAL_TEXT,
+    add_watermark,
+    agreement,
+    as_bytes,
+    is_watermark,
+    read_watermark,
+)
 from diffusion.types import Image
 from graph import QUIET, Choice, Context, File, Range, Shown, Socket, node
 from imaging.checks import COLOUR_OR_ALPHA, picture
@@ -136,7 +143,7 @@ def read_invisible_watermark(*, images: Image, expected: str = ORIGINAL_TEXT) ->
         found: Whether the expected text is there, beyond chance.
         agreement: How many of its bits agree, 0..1; about 0.5 where there is no watermark.
     """
-    wanted = expected.encode()
+    wanted = as_bytes(expected)
     read = read_watermark(images, len(wanted))
     texts = [content.decode(errors="replace") for content in read]
     shares = [agreement(content, wanted) for content in read]

@@ -1,5 +1,6 @@
 """Nodes that choose the noise levels to sample at."""
 
+import math
 from typing import Annotated
 
 import torch
@@ -239,8 +240,11 @@ def manual_sigmas(*, sigmas: str = "1, 0.5") -> Sigmas:
         SIGMAS: The levels, [numbers] float32.
     """
     try:
-        return Sigmas(torch.tensor([float(part) for part in sigmas.replace(",", " ").split()]))
+        levels = torch.tensor([float(part) for part in sigmas.replace(",", " ").split()])
     except ValueError:
+        levels = torch.tensor([math.nan])
+    if not torch.isfinite(levels).all():
         raise ValueError(
-            f"Noise levels are numbers with commas between them, such as 14.6, 5.2, 1.3, 0; got {sigmas!r}."
-        ) from None
+            f"Noise levels are numbers with commas between them, such as 14.6, 5.2, 1.3, 0; got {sigmas[:200]!r}."
+        )
+    return Sigmas(levels)

@@ -101,17 +101,32 @@ def with_source(conditioning: Conditioning, source: Source) -> Conditioning:
 
 
 def _changed(conditioning: Conditioning, change: Callable[[Cond], Cond]) -> Conditioning:
-    return Conditioning(tuple(map(change, conditioning.entries)))
+    return Conditioning(tuple(map(change, _checked(conditioning).entries)))
 
 
 def _scoped(conditioning: Conditioning, change: Callable[[Scope], Scope]) -> Conditioning:
     return _changed(conditioning, lambda entry: replace(entry, scope=change(entry.scope)))
 
 
+def _checked(conditioning: Conditioning) -> Conditioning:
+    """The same. Raises ValueError unless every prompt is encoded as [B, T, C], none of them 0, of finite numbers."""
+    for entry in conditioning.entries:
+        if entry.embedding.ndim != 3 or 0 in entry.embedding.shape:
+            raise ValueError(
+                f"An encoded prompt has the shape [batch, tokens, width], each at least 1; got "
+                f"{list(entry.embedding.shape)}. Look at the node it comes from."
+            )
+        if not torch.isfinite(entry.embedding).all():
+            raise ValueError(
+                "The encoded prompt holds NaN or infinite numbers: its text encoder or a LoRA on it is broken."
+            )
+    return conditioning
+
+
 def _first(conditioning: Conditioning, name: str) -> Cond:
     if not conditioning.entries:
         raise ValueError(f"{name} holds no prompt at all. Connect a CLIPTextEncode node.")
-    return conditioning.entries[0]
+    return _checked(conditioning).entries[0]
 
 
 def _joined(first: Tensor, second: Tensor) -> Tensor:

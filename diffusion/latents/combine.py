@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from diffusion.latents.checks import checked
+from diffusion.latents.checks import checked, finite
 from diffusion.latents.resize import resized
 from diffusion.sampling.batches import repeated
 from diffusion.types import Latent
@@ -38,18 +38,18 @@ def in_size(latent: Latent, samples: Tensor, method: str) -> Tensor:
 def add(first: Latent, second: Latent) -> Latent:
     """first + second, in the size of the first."""
     samples = checked(first)
-    return replace(first, samples=samples + fitted(second, samples))
+    return replace(first, samples=finite(samples + fitted(second, samples)))
 
 
 def subtract(first: Latent, second: Latent) -> Latent:
     """first - second, in the size of the first."""
     samples = checked(first)
-    return replace(first, samples=samples - fitted(second, samples))
+    return replace(first, samples=finite(samples - fitted(second, samples)))
 
 
 def multiply(latent: Latent, factor: float) -> Latent:
     """Every number times `factor`."""
-    return replace(latent, samples=checked(latent) * factor)
+    return replace(latent, samples=finite(checked(latent) * factor))
 
 
 def interpolate(first: Latent, second: Latent, ratio: float) -> Latent:
@@ -62,7 +62,7 @@ def interpolate(first: Latent, second: Latent, ratio: float) -> Latent:
     length_a, length_b = a.norm(dim=1, keepdim=True), b.norm(dim=1, keepdim=True)
     mixed = torch.nan_to_num(a / length_a) * ratio + torch.nan_to_num(b / length_b) * (1 - ratio)
     direction = torch.nan_to_num(mixed / mixed.norm(dim=1, keepdim=True))
-    return replace(first, samples=direction * (length_a * ratio + length_b * (1 - ratio)))
+    return replace(first, samples=finite(direction * (length_a * ratio + length_b * (1 - ratio))))
 
 
 def blend(first: Latent, second: Latent, factor: float) -> Latent:
@@ -74,4 +74,4 @@ def blend(first: Latent, second: Latent, factor: float) -> Latent:
     b = in_size(second, a, "bicubic")
     count = max(len(a), len(b))
     samples = repeated(a, count) * factor + repeated(b, count) * (1 - factor)
-    return replace(first, samples=samples, batch_index=first.batch_index if count == len(a) else None)
+    return replace(first, samples=finite(samples), batch_index=first.batch_index if count == len(a) else None)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from diffusion.latents.checks import checked
+from diffusion.latents.checks import checked, finite
 from diffusion.sampling.transforms.stages import Predicted
 from diffusion.types import Latent
 
@@ -23,7 +23,7 @@ class LatentOperation(Protocol):
 
 def apply_operation(latent: Latent, operation: LatentOperation) -> Latent:
     """The latent with its samples changed by the operation."""
-    return replace(latent, samples=operation(checked(latent)))
+    return replace(latent, samples=finite(operation(checked(latent))))
 
 
 @dataclass(frozen=True)

@@ -33,12 +33,22 @@ def add_watermark(image: Image, text: str) -> Image:
     Raises ValueError for pictures below 65536 pixels and for texts that have no room in them, and ImportError, with
     what to do about it, where the package is missing or cannot be loaded.
     """
-    content = text.encode()
+    content = as_bytes(text)
     _check_room(image, content)
     encoder = _package().WatermarkEncoder()
     encoder.set_watermark("bytes", content)
     marked = [_to_tensor(encoder.encode(_to_bgr(picture), _METHOD)) for picture in image]
     return Image(torch.cat([torch.stack(marked), image[..., 3:].cpu()], dim=-1))
+
+
+def as_bytes(text: str) -> bytes:
+    """A watermark's text as it is hidden, in UTF-8. Raises ValueError for one that cannot be written in it."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"The text {text[:80]!r} holds half of a character, which cannot be written. Take it out."
+        ) from error
 
 
 def read_watermark(image: Image, length: int) -> list[bytes]:

@@ -18,6 +18,9 @@ NoiseSource = Callable[[Tensor, Tensor, int], StepNoise]
 CPU = torch.device("cpu")
 _SEEDS = 1 << 64
 
+_MOST_DRAWS = 100_000
+"""Of one sample each, all of which are made to come to the last."""
+
 _TREE_DIGITS = 6
 """torchsde's trees tell times apart to so many decimal places."""
 
@@ -37,6 +40,11 @@ def initial_noise(
         raise ValueError(
             f"A latent's batch_index holds one number from 0 up for each sample: got {list(batch_index)} "
             f"for {len(samples)} samples."
+        )
+    if max(batch_index, default=0) >= _MOST_DRAWS:
+        raise ValueError(
+            f"A latent's batch_index asks for draw {max(batch_index)} of its seed; {_MOST_DRAWS - 1} is the last that "
+            "can be waited for. Take it off with LatentBatchSeedBehavior, and choose another seed."
         )
     wanted = set(batch_index)
     draws = {}

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from diffusion.config import LATENT_SCALE
+from diffusion.latents.checks import check_count
 from diffusion.sampling.guidance import Guider
 from diffusion.sampling.noise import CPU, StepNoise, seeded
 from diffusion.sampling.sample import sample_custom
@@ -81,8 +82,8 @@ def sample_from_noise(
 
     Raises ValueError for options and shapes that cannot be, and as `sample_custom` does.
     """
-    schedule = guider.model.schedule
-    levels = script_levels(schedule, options.steps)
+    check_count(batch.size, *shape)
+    levels = script_levels(guider.model.schedule, options.steps)
     draws = _draws(options, (batch.size, *shape), guider)
     code = next(draws) if options.fixed_code else None
     # They draw noise for every step, and twice in PLMS' first, even where nothing of it is added.

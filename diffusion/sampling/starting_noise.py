@@ -45,4 +45,8 @@ def with_noise(latent: Latent, noise: Tensor, sigmas: Tensor) -> Latent:
         return latent
     level = float(sigmas[0] - sigmas[-1]) if len(sigmas) > 1 else float(sigmas[0])
     samples = latent.samples + noise.to(latent.samples) * (abs(level) / LATENT_SCALE)
+    if not torch.isfinite(samples).all():
+        raise ValueError(
+            f"The noise between these levels, {level:g}, is too much to write down: start from a level below 20000."
+        )
     return replace(latent, samples=samples)

@@ -78,7 +78,8 @@ def _thing(lab: Pixels, distance: NDArray[np.float64], area: Area) -> Thing:
 
 
 def to_lab(pixels: Pixels) -> Pixels:
-    """sRGB 0..1 to CIELAB (white point D65)."""
+    """sRGB, cut to 0..1, to CIELAB (white point D65)."""
+    pixels = np.clip(pixels, 0, 1)
     linear = np.where(pixels > 0.04045, ((pixels + 0.055) / 1.055) ** 2.4, pixels / 12.92)
     matrix = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
     xyz = linear @ matrix.T / np.array([0.9505, 1.0, 1.089])

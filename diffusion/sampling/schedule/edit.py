@@ -25,8 +25,19 @@ SPACINGS: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
 """How far down from one level to the next, 0..1, by the share of the way."""
 
 
+def _levels(sigmas: Tensor) -> Tensor:
+    """The levels [n] themselves. Raises ValueError when they have another shape, or are not finite."""
+    if sigmas.ndim != 1 or not torch.isfinite(sigmas).all():
+        raise ValueError(
+            f"Noise levels (sigmas) are a list of finite numbers; got {sigmas.tolist()}. "
+            "Look at the node they come from."
+        )
+    return sigmas
+
+
 def split_at(sigmas: Tensor, step: int) -> tuple[Tensor, Tensor]:
     """The levels of the first `step` steps, and of the rest; the level between is in both."""
+    sigmas = _levels(sigmas)
     if step < 0:
         raise ValueError(f"Steps are counted from 0; got {step}.")
     return sigmas[: step + 1], sigmas[step:]
@@ -35,13 +46,13 @@ def split_at(sigmas: Tensor, step: int) -> tuple[Tensor, Tensor]:
 def split_by_share(sigmas: Tensor, denoise: float) -> tuple[Tensor, Tensor]:
     """The same, so that the second part has the share `denoise` of the steps, rounded."""
     check_denoise(denoise)
-    steps = max(len(sigmas) - 1, 0)
+    steps = max(len(_levels(sigmas)) - 1, 0)
     return split_at(sigmas, steps - round(steps * denoise))
 
 
 def flipped(sigmas: Tensor) -> Tensor:
     """From the last to the first, for adding noise step by step; a 0 at the start becomes 0.0001."""
-    turned = sigmas.flip(0)
+    turned = _levels(sigmas).flip(0)
     if len(turned) and turned[0] == 0:
         turned[0] = _INSTEAD_OF_ZERO
     return turned
@@ -49,7 +60,7 @@ def flipped(sigmas: Tensor) -> Tensor:
 
 def with_first(sigmas: Tensor, sigma: float) -> Tensor:
     """The same with another first level. Raises ValueError when there is none."""
-    if len(sigmas) == 0:
+    if len(_levels(sigmas)) == 0:
         raise ValueError(
             "These noise levels (sigmas) are empty: there is no first one to set. Raise denoise."
         )
@@ -61,7 +72,7 @@ def extended(sigmas: Tensor, parts: int, *, highest: float, lowest: float, spaci
     check_steps(parts)
     inner = find(SPACINGS, spacing, kind="spacing")(torch.linspace(0, 1, parts + 1)[1:-1])
     levels: list[Tensor] = []
-    for sigma, after in pairwise(sigmas):
+    for sigma, after in pairwise(_levels(sigmas)):
         levels.append(sigma.reshape(1))
         if lowest <= sigma <= highest:
             levels.append(inner * (after - sigma) + sigma)

@@ -18,8 +18,11 @@ def karras_levels(steps: int, *, sigma_min: float, sigma_max: float, rho: float 
     try:
         highest, lowest = sigma_max ** (1 / rho), sigma_min ** (1 / rho)
     except OverflowError:
-        raise ValueError(f"rho = {rho} is too small: sigma^(1/rho) is past what numbers hold.") from None
-    return then_zero((highest + torch.linspace(0, 1, steps) * (lowest - highest)) ** rho)
+        highest = lowest = math.inf
+    levels = (highest + torch.linspace(0, 1, steps) * (lowest - highest)) ** rho
+    if not torch.isfinite(levels).all():
+        raise ValueError(f"rho = {rho} is too small: sigma^(1/rho) is past what numbers hold. 7 is usual.")
+    return then_zero(levels)
 
 
 def exponential_levels(steps: int, *, sigma_min: float, sigma_max: float) -> Tensor:
