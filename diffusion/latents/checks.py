@@ -7,7 +7,6 @@ from torch import Tensor
 
 from diffusion.types import Latent, Mask
 
-
 MOST_NUMBERS = 1 << 28
 """In all samples of a latent together, 1 GB in float32: 64 latents of 8192x8192 pixels. More is mostly a slip."""
 
