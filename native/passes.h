@@ -2,7 +2,8 @@
 // layer, layer norm with the addition before it, group norm with the activation after it. Eager PyTorch makes a
 // pass for every operator, and with fast products those passes are a third of the time.
 //
-// Tensors are [rows, channels], dense: pictures channels-last. Arithmetic is fp32 whatever the elements are.
+// Tensors are [rows, channels], dense: pictures channels-last. Arithmetic is fp32 whatever the elements are. What a
+// norm reads may come in a kind of its own, S: a residual stream in fp32 keeps what rounding it at every layer loses.
 // Work is claimed in blocks that fit the L2, so a second look at a block costs no memory traffic.
 #pragma once
 
@@ -48,7 +49,10 @@ struct Passes {
         return V::fma(V::absolute(half), erf, half);
     }
 
-    static Element* element(void* data, int64_t offset) { return static_cast<Element*>(data) + offset; }
+    template <class Kind = E>
+    static typename Kind::Element* element(void* data, int64_t offset) {
+        return static_cast<typename Kind::Element*>(data) + offset;
+    }
 
     // Counts `claimed` up until all of `count` items are done, by this thread or others.
     template <class Work>
@@ -78,39 +82,46 @@ struct Passes {
     }
 
     static void layer_norm(LayerNormCall& call) {
-        int64_t block = rows_per_block(4 * call.channels * sizeof(Element));
-        int64_t count = (call.rows + block - 1) / block, item;
-        while ((item = __atomic_fetch_add(&call.claimed, 1, __ATOMIC_RELAXED)) < count)
-            for (int64_t row = item * block; row < call.rows && row < (item + 1) * block; row++)
-                norm_row(call, row * call.channels);
+        call.wide ? layer_norm_of<Fp32<V>>(call) : layer_norm_of<E>(call);
     }
 
 private:
+    template <class S>
+    static void layer_norm_of(LayerNormCall& call) {
+        int64_t block = rows_per_block(2 * call.channels * (sizeof(Element) + sizeof(typename S::Element)));
+        int64_t count = (call.rows + block - 1) / block, item;
+        while ((item = __atomic_fetch_add(&call.claimed, 1, __ATOMIC_RELAXED)) < count)
+            for (int64_t row = item * block; row < call.rows && row < (item + 1) * block; row++)
+                norm_row<S>(call, row * call.channels);
+    }
+
+    template <class S>
     static void norm_row(LayerNormCall& call, int64_t start) {
-        Element* x = element(call.x, start);
+        typename S::Element* x = element<S>(call.x, start);
         if (call.added) {
-            Element *added = element(call.added, start), *sum = element(call.sum, start);
+            typename S::Element* sum = element<S>(call.sum, start);
+            Element* added = element(call.added, start);
             for (int64_t i = 0; i < call.channels; i += V::lanes) {
                 int live = call.channels - i;
-                E::store_elements(sum + i,
-                                  V::add(E::load_elements(x + i, live), E::load_elements(added + i, live)), live);
+                S::store_elements(sum + i,
+                                  V::add(S::load_elements(x + i, live), E::load_elements(added + i, live)), live);
             }
             x = sum;
         }
         Register total = V::zero(), squares = V::zero();
         for (int64_t i = 0; i < call.channels; i += V::lanes)
-            total = V::add(total, E::load_elements(x + i, call.channels - i));
+            total = V::add(total, S::load_elements(x + i, call.channels - i));
         Register mean = V::all(V::sum(total) / call.channels);
         for (int64_t i = 0; i < call.channels; i += V::lanes) {
             int live = call.channels - i;
-            Register apart = V::keep(V::sub(E::load_elements(x + i, live), mean), live, 0.0f);
+            Register apart = V::keep(V::sub(S::load_elements(x + i, live), mean), live, 0.0f);
             squares = V::fma(apart, apart, squares);
         }
         Register scale = V::all(1.0f / sqrtf(V::sum(squares) / call.channels + call.eps));
         Element *weight = element(call.weight, 0), *bias = element(call.bias, 0), *out = element(call.out, start);
         for (int64_t i = 0; i < call.channels; i += V::lanes) {
             int live = call.channels - i;
-            Register unit = V::mul(V::sub(E::load_elements(x + i, live), mean), scale);
+            Register unit = V::mul(V::sub(S::load_elements(x + i, live), mean), scale);
             E::store_elements(
                 out + i, V::fma(unit, E::load_elements(weight + i, live), E::load_elements(bias + i, live)), live);
         }
@@ -120,9 +131,12 @@ public:
     // Group norm in three rounds: every block's mean and squares about it (per group); of these the whole picture's
     // (Chan et al. 1979), as three numbers for every channel: what is subtracted, multiplied by and added; and these
     // applied, block by block. Subtracting first keeps the precision of pictures whose mean is far from 0.
+    template <class S>
     struct GroupNorm {
+        using Read = typename S::Element;
+
         GroupNormCall& call;
-        int64_t block = rows_per_block(2 * call.channels * sizeof(Element));
+        int64_t block = block_rows(call);
         int64_t blocks = (call.rows + block - 1) / block;
         int64_t group_channels = call.channels / call.groups;
         // In the workspace: {mean, squares} [batch, blocks, groups]; factors [batch, 3, channels]; scratch
@@ -135,15 +149,18 @@ public:
             int64_t thread = __atomic_fetch_add(&call.threads_started, 1, __ATOMIC_RELAXED);
             scratch = factors + 3 * call.batch * call.channels + thread * 2 * call.channels;
         }
+        static int64_t block_rows(const GroupNormCall& call) {
+            return rows_per_block(call.channels * (sizeof(Read) + sizeof(Element)));
+        }
         static int64_t workspace_bytes(const GroupNormCall& call) {
-            int64_t block = rows_per_block(2 * call.channels * sizeof(Element));
-            int64_t blocks = (call.rows + block - 1) / block;
+            int64_t block = block_rows(call), blocks = (call.rows + block - 1) / block;
             return sizeof(float) * (2 * call.batch * blocks * call.groups +
                                     (3 * call.batch + 2 * call.threads) * call.channels);
         }
 
-        Element* row(void* data, int64_t picture, int64_t number) {
-            return element(data, (picture * call.rows + number) * call.channels);
+        template <class Kind>
+        typename Kind::Element* row(void* data, int64_t picture, int64_t number) {
+            return element<Kind>(data, (picture * call.rows + number) * call.channels);
         }
         Element* shift(int64_t picture) {
             return element(call.shift, picture * call.shift_stride);
@@ -151,8 +168,8 @@ public:
         int64_t end(int64_t number) { return number + block < call.rows ? number + block : call.rows; }
 
         // x + shift
-        Register shifted(Element* x, int64_t picture, int64_t i, int live) {
-            Register value = E::load_elements(x + i, live);
+        Register shifted(Read* x, int64_t picture, int64_t i, int live) {
+            Register value = S::load_elements(x + i, live);
             return call.shift ? V::add(value, E::load_elements(shift(picture) + i, live)) : value;
         }
 
@@ -164,7 +181,7 @@ public:
                 Register sum[abreast];
                 for (int k = 0; k < abreast; k++) sum[k] = V::zero();
                 for (int64_t r = first; r < last; r++) {
-                    Element* x = row(call.x, picture, r);
+                    Read* x = row<S>(call.x, picture, r);
                     for (int k = 0; k < abreast; k++) {
                         int64_t at = i + k * V::lanes;
                         sum[k] = fold(sum[k], shifted(x, picture, at, call.channels - at), at, call.channels - at);
@@ -226,10 +243,11 @@ public:
             const float* center = factors + 3 * picture * call.channels;
             const float *slope = center + call.channels, *bias = slope + call.channels;
             for (int64_t r = first; r < last; r++) {
-                Element *x = row(call.x, picture, r), *out = row(call.out, picture, r);
+                Read* x = row<S>(call.x, picture, r);
+                Element* out = row<E>(call.out, picture, r);
                 for (int64_t i = 0; i < call.channels; i += V::lanes) {
                     int live = call.channels - i;
-                    Register apart = V::sub(E::load_elements(x + i, live), V::load_part(center + i, live));
+                    Register apart = V::sub(S::load_elements(x + i, live), V::load_part(center + i, live));
                     Register y = V::fma(apart, V::load_part(slope + i, live), V::load_part(bias + i, live));
                     E::store_elements(out + i, call.silu ? silu(y) : y, live);
                 }
@@ -244,6 +262,16 @@ public:
                 apply(item);
         }
     };
+
+    static void group_norm(GroupNormCall& call) {
+        if (call.wide)
+            GroupNorm<Fp32<V>>(call).work();
+        else
+            GroupNorm<E>(call).work();
+    }
+    static int64_t group_norm_workspace(const GroupNormCall& call) {
+        return call.wide ? GroupNorm<Fp32<V>>::workspace_bytes(call) : GroupNorm<E>::workspace_bytes(call);
+    }
 };
 
 }  // namespace
@@ -252,7 +280,7 @@ public:
 #define WEFT_PASSES(name, V, E)                                                                               \
     WEFT_EXPORT void weft_geglu_##name(GegluCall* call) { Passes<V, E>::geglu(*call); }                      \
     WEFT_EXPORT void weft_layer_norm_##name(LayerNormCall* call) { Passes<V, E>::layer_norm(*call); }        \
-    WEFT_EXPORT void weft_group_norm_##name(GroupNormCall* call) { Passes<V, E>::GroupNorm(*call).work(); }  \
+    WEFT_EXPORT void weft_group_norm_##name(GroupNormCall* call) { Passes<V, E>::group_norm(*call); }        \
     WEFT_EXPORT int64_t weft_group_norm_##name##_workspace(const GroupNormCall* call) {                       \
-        return Passes<V, E>::GroupNorm::workspace_bytes(*call);                                              \
+        return Passes<V, E>::group_norm_workspace(*call);                                                    \
     }

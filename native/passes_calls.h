@@ -12,21 +12,24 @@ struct GegluCall {
 };
 
 // sum = x + added, out = layer norm of the sum; without `added`, of x. All [rows, channels].
+// wide: 0 or 1, x and sum are fp32, whatever the rest is.
 struct LayerNormCall {
     void *x, *added, *weight, *bias, *sum, *out;
     int64_t rows, channels;
     float eps;
+    int32_t wide;
     int64_t claimed;
 };
 
 // out = group norm of x + shift, both [batch, rows, channels], shift the same in every row (its own for each of the
-// batch, shift_stride apart, or one for all with a stride of 0), or null. silu: 0 or 1, the activation after it.
+// batch, shift_stride apart, or one for all with a stride of 0), or null. silu: 0 or 1, the activation after it. wide: 0 or 1, x is fp32,
+// whatever the rest is.
 struct GroupNormCall {
     void *x, *shift, *weight, *bias, *out;
     int64_t shift_stride;
     int64_t batch, rows, channels, groups;
     float eps;
-    int32_t silu;
+    int32_t silu, wide;
     int64_t threads;  // the most that will work on this call
     float* workspace;
     int64_t threads_started, measures_claimed, measures_done, combines_claimed, combines_done, applies_claimed;

@@ -169,17 +169,27 @@ private:
         return {next + start, start < depths.pieces() * panel_step_bytes ? share : 0};
     }
 
+    template <class Kind = E>
     static Register numbers(const void* data, int64_t offset) {
-        return E::load_elements(static_cast<const Element*>(data) + offset, V::lanes);
+        return Kind::load_elements(static_cast<const typename Kind::Element*>(data) + offset, V::lanes);
+    }
+
+    static void finish(const ProductCall& call, const float* sums, int64_t row, int64_t rows, int64_t panel) {
+        call.wide_out ? finish_as<Fp32<V>>(call, sums, row, rows, panel) : finish_as<E>(call, sums, row, rows, panel);
+    }
+
+    static Register added(const ProductCall& call, int64_t at) {
+        return call.wide_added ? numbers<Fp32<V>>(call.added, at) : numbers<E>(call.added, at);
     }
 
     // A panel's sums are two halves of 16 columns: side by side, or values and their gates.
-    static void finish(const ProductCall& call, const float* sums, int64_t row, int64_t rows, int64_t panel) {
+    template <class S>
+    static void finish_as(const ProductCall& call, const float* sums, int64_t row, int64_t rows, int64_t panel) {
         constexpr int64_t half = panel_columns / 2;
         int64_t first = call.gated ? half * panel : panel_columns * panel;
         int64_t second = call.gated ? call.columns / 2 + first : first + half;
         int64_t out_columns = call.gated ? call.columns / 2 : call.columns;
-        Element* out = static_cast<Element*>(call.out);
+        auto out = static_cast<typename S::Element*>(call.out);
         for (int64_t c = 0; c < half; c += V::lanes) {
             Register bias0 = call.bias ? numbers(call.bias, first + c) : V::zero();
             Register bias1 = call.bias ? numbers(call.bias, second + c) : V::zero();
@@ -189,15 +199,15 @@ private:
                 int64_t at = (row + r) * out_columns + c;
                 if (call.gated) {
                     Register gated = V::mul(sum0, Passes<V, E>::gelu(sum1));
-                    E::store_elements(out + at + first, gated, V::lanes);
+                    S::store_elements(out + at + first, gated, V::lanes);
                     continue;
                 }
                 if (call.added) {
-                    sum0 = V::add(sum0, numbers(call.added, at + first));
-                    sum1 = V::add(sum1, numbers(call.added, at + second));
+                    sum0 = V::add(sum0, added(call, at + first));
+                    sum1 = V::add(sum1, added(call, at + second));
                 }
-                E::store_elements(out + at + first, sum0, V::lanes);
-                E::store_elements(out + at + second, sum1, V::lanes);
+                S::store_elements(out + at + first, sum0, V::lanes);
+                S::store_elements(out + at + second, sum1, V::lanes);
             }
         }
     }

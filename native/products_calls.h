@@ -5,7 +5,7 @@
 #include "export.h"
 
 // out [rows, columns] = x [rows, depth] * weight [depth, columns] + bias [columns] + added [rows, columns].
-// bias and added may be null.
+// bias and added may be null. wide_added, wide_out: 0 or 1, these are fp32, whatever the rest is.
 //
 // gated: columns come in panels of 16 values and their 16 gates, and out [rows, columns / 2] = value * gelu(gate).
 //
@@ -16,7 +16,7 @@ struct ProductCall {
     const void *x, *weight, *bias, *added;
     void* out;
     int64_t rows, depth, columns;
-    int64_t gated;
+    int64_t gated, wide_added, wide_out;
     int64_t kernel, stride, height, width, out_height, out_width;
     int64_t block_rows, chunks;   // how rows and columns are shared out
     int64_t workspace_bytes;      // of each thread

@@ -23,14 +23,15 @@ class Conv2d(nn.Conv2d):
             self.packed = packing.pack_convolution(self.weight, self._settings)
             self.register_parameter("weight", None)
 
-    def forward(self, input: Tensor, added: Tensor | None = None) -> Tensor:
-        """added: what is added to the result, of its shape."""
+    def forward(self, input: Tensor, added: Tensor | None = None, dtype: torch.dtype | None = None) -> Tensor:
+        """added: what is added to the result, of its shape. dtype: of the result, if not the input's. Both may be
+        float32 beside weights of less."""
         if self.channels_last:
             input = input.contiguous(memory_format=torch.channels_last)
         if self.packed is not None:
-            return self.packed(input, self.bias, added)
+            return self.packed(input, self.bias, added, dtype)
         result = super().forward(input)
-        return result if added is None else added + result
+        return (result if added is None else added + result).to(dtype or input.dtype)
 
     @property
     def _settings(self) -> Settings:
@@ -54,12 +55,13 @@ class Linear(nn.Linear):
             self.packed = packing.pack_linear(self.weight)
             self.register_parameter("weight", None)
 
-    def forward(self, input: Tensor, added: Tensor | None = None) -> Tensor:
-        """added: what is added to the result, of its shape."""
+    def forward(self, input: Tensor, added: Tensor | None = None, dtype: torch.dtype | None = None) -> Tensor:
+        """added: what is added to the result, of its shape. dtype: of the result, if not the input's. Both may be
+        float32 beside weights of less."""
         if self.packed is not None:
-            return self.packed(input, self.bias, added)
+            return self.packed(input, self.bias, added, dtype)
         result = super().forward(input)
-        return result if added is None else added + result
+        return (result if added is None else added + result).to(dtype or input.dtype)
 
 
 class GatedLinear(Linear):
@@ -76,17 +78,20 @@ class GatedLinear(Linear):
                 return
         super().pack()
 
-    def forward(self, input: Tensor, added: Tensor | None = None) -> Tensor:
+    def forward(self, input: Tensor, added: Tensor | None = None, dtype: torch.dtype | None = None) -> Tensor:
         """added: [..., O], to the projection, before the gate; only for a layer that was not packed."""
         if self.gated is None:
-            return geglu(super().forward(input, added))
-        if added is not None:
+            return geglu(super().forward(input, added, dtype))
+        if added is not None or dtype is not None:
             raise ValueError("a packed gated layer adds nothing before its gate: use one that was not packed")
         return self.gated(input, self.bias)
 
 
 class GroupNorm(nn.GroupNorm):
-    """Group norm, [B, C, h, w] in and out, in one pass over the picture with what stands beside it."""
+    """Group norm, [B, C, h, w] in and out, in one pass over the picture with what stands beside it.
+
+    A picture may come in float32 to weights of less; the result comes in the weights' dtype.
+    """
 
     silu = False
 
@@ -97,8 +102,10 @@ class GroupNorm(nn.GroupNorm):
             return passes.group_norm(
                 input, shift, self.weight, self.bias, groups=self.num_groups, eps=self.eps, silu=self.silu
             )
-        normed = super().forward(input if shift is None else input + shift[:, :, None, None])
-        return F.silu(normed) if self.silu else normed
+        shifted = input if shift is None else input + shift[:, :, None, None]
+        weight, bias = self.weight.to(input.dtype), self.bias.to(input.dtype)
+        normed = F.group_norm(shifted, self.num_groups, weight, bias, self.eps)
+        return (F.silu(normed) if self.silu else normed).to(self.weight.dtype)
 
 
 class NormSiLU(GroupNorm):
@@ -108,18 +115,19 @@ class NormSiLU(GroupNorm):
 
 
 class LayerNorm(nn.LayerNorm):
-    """Layer norm of tokens [..., C]."""
+    """Layer norm of tokens [..., C], which may come in float32 to weights of less; the norm comes in the weights'."""
 
     def forward(self, input: Tensor) -> Tensor:
         return self.of_sum(input, None)[1]
 
     def of_sum(self, x: Tensor, added: Tensor | None) -> tuple[Tensor, Tensor]:
-        """(x + added, its norm), each [..., C]; without `added`, of x."""
-        passes = passes_for(x, added, self.weight, self.bias)
+        """(x + added, its norm), each [..., C]; without `added`, of x. The sum comes in x's dtype."""
+        passes = passes_for(x, self.weight, self.bias, added)
         if passes and x.is_contiguous() and (added is None or added.is_contiguous()):
             return passes.layer_norm(x, added, self.weight, self.bias, self.eps)
         total = x if added is None else x + added
-        return total, super().forward(total)
+        weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
+        return total, F.layer_norm(total, self.normalized_shape, weight, bias, self.eps).to(self.weight.dtype)
 
 
 def geglu(projected: Tensor) -> Tensor:

@@ -42,6 +42,7 @@ class _LayerNormCall(ctypes.Structure):
         ("rows", ctypes.c_int64),
         ("channels", ctypes.c_int64),
         ("eps", ctypes.c_float),
+        ("wide", ctypes.c_int32),
         ("claimed", ctypes.c_int64),
     )
 
@@ -60,6 +61,7 @@ class _GroupNormCall(ctypes.Structure):
         ("groups", ctypes.c_int64),
         ("eps", ctypes.c_float),
         ("silu", ctypes.c_int32),
+        ("wide", ctypes.c_int32),
         ("threads", ctypes.c_int64),
         ("workspace", ctypes.c_void_p),
         ("threads_started", ctypes.c_int64),
@@ -89,11 +91,13 @@ class Passes:
     def layer_norm(
         self, x: Tensor, added: Tensor | None, weight: Tensor, bias: Tensor, eps: float
     ) -> tuple[Tensor, Tensor]:
-        """(x + added, its layer norm), each [..., C]; without `added`, of x."""
+        """(x + added, its layer norm), each [..., C]; without `added`, of x. The sum in x's dtype, the norm in the
+        weight's, as `added` is."""
         total = x if added is None else torch.empty_like(x)
-        out = torch.empty_like(x)
+        out = torch.empty_like(x, dtype=weight.dtype)
         places = (_pointer(each) for each in (x, added, weight, bias, total, out))
-        self._run("layer_norm", _LayerNormCall(*places, x.numel() // x.shape[-1], x.shape[-1], eps))
+        wide = x.dtype != weight.dtype
+        self._run("layer_norm", _LayerNormCall(*places, x.numel() // x.shape[-1], x.shape[-1], eps, wide))
         return total, out
 
     def group_norm(
@@ -107,14 +111,15 @@ class Passes:
         eps: float,
         silu: bool,
     ) -> Tensor:
-        """Group norm of x [B, C, h, w] + shift [B or 1, C], and SiLU after it if wanted; channels-last."""
+        """Group norm of x [B, C, h, w] + shift [B or 1, C], and SiLU after it if wanted; channels-last, in the weight's
+        dtype."""
         batch, channels, height, width = x.shape
-        out = torch.empty_like(x, memory_format=torch.channels_last)
+        out = torch.empty_like(x, dtype=weight.dtype, memory_format=torch.channels_last)
         stride = 0 if shift is None or len(shift) == 1 else channels
         places = (_pointer(each) for each in (x, shift, weight, bias, out))
-        threads = torch.get_num_threads()
+        threads, wide = torch.get_num_threads(), x.dtype != weight.dtype
         call = _GroupNormCall(
-            *places, stride, batch, height * width, channels, groups, eps, int(silu), threads
+            *places, stride, batch, height * width, channels, groups, eps, silu, wide, threads
         )
         workspace_bytes = self.library.functions[f"weft_group_norm_{self.form}_workspace"]
         workspace_bytes.restype = ctypes.c_int64
@@ -133,7 +138,10 @@ def _pointer(tensor: Tensor | None) -> int | None:
 
 
 def passes_for(x: Tensor, *others: Tensor | None) -> Passes | None:
-    """The native passes over x, given these other tensors, or None where PyTorch has to make them."""
+    """The native passes over x, given these other tensors, or None where PyTorch has to make them.
+
+    The others are of one dtype, x of the same or float32.
+    """
     if torch.compiler.is_compiling():
         return None
     given = [x, *(tensor for tensor in others if tensor is not None)]
@@ -141,9 +149,10 @@ def passes_for(x: Tensor, *others: Tensor | None) -> Passes | None:
         return None
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given):
         return None
-    if any(tensor.dtype != x.dtype for tensor in given):
+    dtype = given[-1].dtype
+    if x.dtype not in (dtype, torch.float32) or any(tensor.dtype != dtype for tensor in given[1:]):
         return None
-    return best_passes().get(x.dtype)
+    return best_passes().get(dtype)
 
 
 @cache

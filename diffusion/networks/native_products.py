@@ -18,7 +18,7 @@ from diffusion.networks.native_library import Library, native_library
 FORMS: Mapping[torch.dtype, tuple[str, ...]] = MappingProxyType(
     {torch.bfloat16: ("amx_bf16",), torch.float32: ("avx512_fp32", "avx2_fp32")}
 )
-_GROUPS: Mapping[torch.dtype, int] = MappingProxyType({torch.bfloat16: 16, torch.float32: 24})
+_GROUPS: Mapping[str, int] = MappingProxyType({"amx_bf16": 16, "avx512_fp32": 24, "avx2_fp32": 24})
 """Rows that the kernels take at once."""
 _PANEL, _STEP = 32, 32
 """Columns come in panels of this many, depth in steps of this many or half of it."""
@@ -40,6 +40,8 @@ class _ProductCall(ctypes.Structure):
         ("depth", ctypes.c_int64),
         ("columns", ctypes.c_int64),
         ("gated", ctypes.c_int64),
+        ("wide_added", ctypes.c_int64),
+        ("wide_out", ctypes.c_int64),
         ("kernel", ctypes.c_int64),
         ("stride", ctypes.c_int64),
         ("height", ctypes.c_int64),
@@ -94,11 +96,21 @@ class Products:
         self.library.run_in_parallel(work, ctypes.byref(call), torch.get_num_threads(), 0)
         return packed
 
-    def multiply(self, x: Tensor, packed: Tensor, bias: Tensor | None, added: Tensor | None = None) -> Tensor:
-        """x [..., I] times the weight, plus bias [O] and `added` [..., O]."""
+    def multiply(
+        self,
+        x: Tensor,
+        packed: Tensor,
+        bias: Tensor | None,
+        added: Tensor | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> Tensor:
+        """x [..., I] times the weight, plus bias [O] and `added` [..., O].
+
+        `added` and the result, whose dtype that is, may be in float32 whatever the rest is.
+        """
         x = x.contiguous()
-        out = torch.empty((*x.shape[:-1], packed.shape[0]), dtype=x.dtype)
         added = None if added is None else added.contiguous()
+        out = torch.empty((*x.shape[:-1], packed.shape[0]), dtype=dtype or x.dtype)
         return self._run(_call(x, packed, bias, added, out, x.numel() // x.shape[-1]), out)
 
     def gate(self, x: Tensor, packed: Tensor, bias: Tensor | None) -> Tensor:
@@ -110,17 +122,25 @@ class Products:
         return self._run(call, out)
 
     def convolve(
-        self, x: Tensor, packed: Tensor, bias: Tensor | None, squares: Squares, added: Tensor | None = None
+        self,
+        x: Tensor,
+        packed: Tensor,
+        bias: Tensor | None,
+        squares: Squares,
+        added: Tensor | None = None,
+        dtype: torch.dtype | None = None,
     ) -> Tensor:
-        """The picture [B, C, h, w] convolved with a padding of 1, channels-last, plus `added` of the same shape.
+        """The picture [B, C, h, w] convolved with a padding of 1, channels-last, plus `added` of the result's shape;
+        that and the result may be in float32, as for `multiply`.
 
         packed: the kernels [O, size, size, C] as [O, size * size * C].
         """
         pixels = x.permute(0, 2, 3, 1).contiguous()
         batch, height, width, _ = pixels.shape
         out_height, out_width = squares.out_size(height, width)
-        out = torch.empty((batch, out_height, out_width, packed.shape[0]), dtype=x.dtype)
         added = None if added is None else added.permute(0, 2, 3, 1).contiguous()
+        shape = (batch, out_height, out_width, packed.shape[0])
+        out = torch.empty(shape, dtype=dtype or x.dtype)
         call = _call(pixels, packed, bias, added, out, batch * out_height * out_width, squares.size)
         call.stride = squares.stride
         call.height, call.width, call.out_height, call.out_width = height, width, out_height, out_width
@@ -130,7 +150,7 @@ class Products:
         if out.numel() == 0:
             return out
         functions, threads = self.library.functions, torch.get_num_threads()
-        call.block_rows, call.chunks = _shares(call, threads, _GROUPS[out.dtype])
+        call.block_rows, call.chunks = _shares(call, threads, _GROUPS[self.form])
         workspace_bytes = functions[f"weft_product_{self.form}_workspace"]
         workspace_bytes.restype = ctypes.c_int64
         call.workspace_bytes = workspace_bytes(ctypes.byref(call))
@@ -167,8 +187,12 @@ def _call(
     kernel: int = 1,
 ) -> _ProductCall:
     """Raises ValueError for tensors that do not belong together: the kernels read memory as they are told."""
-    given = [tensor for tensor in (x, bias, added) if tensor is not None]
-    if any(tensor.dtype != packed.dtype or tensor.device != packed.device for tensor in given):
+    given = [tensor for tensor in (x, bias, added, out) if tensor is not None]
+    wide = {id(tensor) for tensor in (added, out) if tensor is not None and tensor.dtype == torch.float32}
+    if any(
+        tensor.device != packed.device or (tensor.dtype != packed.dtype and id(tensor) not in wide)
+        for tensor in given
+    ):
         raise ValueError(
             f"a weight in {packed.dtype} was to meet {[(t.dtype, str(t.device)) for t in given]}"
         )
@@ -177,7 +201,10 @@ def _call(
     if (added is not None and added.shape != out.shape) or (bias is not None and len(bias) != len(packed)):
         raise ValueError(f"what is added to a product of {list(out.shape)} has another shape")
     places = (None if tensor is None else tensor.data_ptr() for tensor in (x, packed, bias, added, out))
-    return _ProductCall(*places, rows, packed.shape[1], packed.shape[0], kernel=kernel)
+    call = _ProductCall(*places, rows, packed.shape[1], packed.shape[0], kernel=kernel)
+    call.wide_added = added is not None and added.dtype != packed.dtype
+    call.wide_out = out.dtype != packed.dtype
+    return call
 
 
 def _shares(call: _ProductCall, threads: int, group: int) -> tuple[int, int]:

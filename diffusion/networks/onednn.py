@@ -41,15 +41,16 @@ def convolve(
     added: Tensor | None = None,
     **settings: Unpack[Settings],
 ) -> Tensor:
-    """F.conv2d with a packed weight, plus `added`. The result is channels-last, as x had better be."""
+    """F.conv2d with a packed weight, plus `added`, which may be in float32: then the sum comes so. The result is
+    channels-last, as x had better be."""
     operator, moves = torch.ops.mkldnn._convolution_pointwise, _in_order(settings)
     result: Tensor
-    if added is None:
-        result = operator.default(x, packed, bias, *moves, *_NO_FUSION)
-    else:
+    if added is not None and added.dtype == x.dtype:
         added = added.contiguous(memory_format=torch.channels_last)
         result = operator.binary(x, added, packed, bias, *moves, "add", None, None, [], None)
-    return result
+        return result
+    result = operator.default(x, packed, bias, *moves, *_NO_FUSION)
+    return result if added is None else added + result
 
 
 def packed_linear(weight: Tensor) -> Tensor:
@@ -59,14 +60,14 @@ def packed_linear(weight: Tensor) -> Tensor:
 
 
 def multiply(x: Tensor, packed: Tensor, bias: Tensor | None, added: Tensor | None = None) -> Tensor:
-    """F.linear with a packed weight, plus `added`."""
+    """F.linear with a packed weight, plus `added`, which may be in float32: then the sum comes so."""
     operator = torch.ops.mkldnn._linear_pointwise
     result: Tensor
-    if added is None:
-        result = operator.default(x, packed, bias, *_NO_FUSION)
-    else:
+    if added is not None and added.dtype == x.dtype:
         result = operator.binary(x, added, packed, bias, "add")
-    return result
+        return result
+    result = operator.default(x, packed, bias, *_NO_FUSION)
+    return result if added is None else added + result
 
 
 def _in_order(settings: Settings) -> tuple[list[int], list[int], list[int], int]:

@@ -1,6 +1,7 @@
 """Weights laid out once in the order that the processor's kernels read them, and which of the kernels takes which.
 
-Each form computes `form(x, bias, added)`: the layer, and the addition that comes after it. The native products of
+Each form computes `form(x, bias, added, dtype)`: the layer, and the addition that comes after it, the result in a dtype
+of its own if wanted. The native products of
 native_products.py take what they are fastest at, oneDNN the rest.
 """
 
@@ -35,16 +36,31 @@ class Packed(ABC):
     tensor: Tensor
 
     @abstractmethod
-    def __call__(self, x: Tensor, bias: Tensor | None, added: Tensor | None = None) -> Tensor:
-        """The layer over x, plus `added`, which has the result's shape."""
+    def __call__(
+        self,
+        x: Tensor,
+        bias: Tensor | None,
+        added: Tensor | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> Tensor:
+        """The layer over x, plus `added`, which has the result's shape.
+
+        dtype: of the result, x's own unless given. That and `added` may be in float32 whatever the rest is.
+        """
 
 
 @dataclass(frozen=True, eq=False)
 class OneDnnLinear(Packed):
     """x [..., I] to [..., O] by oneDNN."""
 
-    def __call__(self, x: Tensor, bias: Tensor | None, added: Tensor | None = None) -> Tensor:
-        return onednn.multiply(x, self.tensor, bias, added)
+    def __call__(
+        self,
+        x: Tensor,
+        bias: Tensor | None,
+        added: Tensor | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> Tensor:
+        return onednn.multiply(x, self.tensor, bias, added).to(dtype or x.dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,8 +69,14 @@ class NativeLinear(Packed):
 
     products: Products
 
-    def __call__(self, x: Tensor, bias: Tensor | None, added: Tensor | None = None) -> Tensor:
-        return self.products.multiply(x, self.tensor, bias, added)
+    def __call__(
+        self,
+        x: Tensor,
+        bias: Tensor | None,
+        added: Tensor | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> Tensor:
+        return self.products.multiply(x, self.tensor, bias, added, dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,8 +85,15 @@ class NativeGated(Packed):
 
     products: Products
 
-    def __call__(self, x: Tensor, bias: Tensor | None, added: Tensor | None = None) -> Tensor:
+    def __call__(
+        self,
+        x: Tensor,
+        bias: Tensor | None,
+        added: Tensor | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> Tensor:
         assert added is None, "nothing is added after a gate"
+        assert dtype in (None, x.dtype), "what was gated comes in its own dtype"
         return self.products.gate(x, self.tensor, bias)
 
 
@@ -74,8 +103,14 @@ class OneDnnConvolution(Packed):
 
     settings: onednn.Settings
 
-    def __call__(self, x: Tensor, bias: Tensor | None, added: Tensor | None = None) -> Tensor:
-        return onednn.convolve(x, self.tensor, bias, added, **self.settings)
+    def __call__(
+        self,
+        x: Tensor,
+        bias: Tensor | None,
+        added: Tensor | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> Tensor:
+        return onednn.convolve(x, self.tensor, bias, added, **self.settings).to(dtype or x.dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,9 +119,15 @@ class Pixelwise(Packed):
 
     linear: Packed
 
-    def __call__(self, x: Tensor, bias: Tensor | None, added: Tensor | None = None) -> Tensor:
+    def __call__(
+        self,
+        x: Tensor,
+        bias: Tensor | None,
+        added: Tensor | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> Tensor:
         pixels = None if added is None else added.permute(0, 2, 3, 1).contiguous()
-        return self.linear(x.permute(0, 2, 3, 1), bias, pixels).permute(0, 3, 1, 2)
+        return self.linear(x.permute(0, 2, 3, 1), bias, pixels, dtype).permute(0, 3, 1, 2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,8 +137,14 @@ class NativeNeighbourhoods(Packed):
     products: Products
     squares: Squares
 
-    def __call__(self, x: Tensor, bias: Tensor | None, added: Tensor | None = None) -> Tensor:
-        return self.products.convolve(x, self.tensor, bias, self.squares, added)
+    def __call__(
+        self,
+        x: Tensor,
+        bias: Tensor | None,
+        added: Tensor | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> Tensor:
+        return self.products.convolve(x, self.tensor, bias, self.squares, added, dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,13 +156,19 @@ class Neighbourhoods(Packed):
 
     squares: Squares
 
-    def __call__(self, x: Tensor, bias: Tensor | None, added: Tensor | None = None) -> Tensor:
+    def __call__(
+        self,
+        x: Tensor,
+        bias: Tensor | None,
+        added: Tensor | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> Tensor:
         size, stride = self.squares.size, self.squares.stride
         padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
         squares = padded.unfold(1, size, stride).unfold(2, size, stride)  # [B, h', w', I, size, size]
         rows = squares.permute(0, 1, 2, 4, 5, 3).flatten(3)
         pixels = None if added is None else added.permute(0, 2, 3, 1).contiguous()
-        return onednn.multiply(rows, self.tensor, bias, pixels).permute(0, 3, 1, 2)
+        return onednn.multiply(rows, self.tensor, bias, pixels).permute(0, 3, 1, 2).to(dtype or x.dtype)
 
 
 def packs(weight: Tensor) -> bool:

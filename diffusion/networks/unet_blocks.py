@@ -42,6 +42,21 @@ class Signals:
     size: tuple[int, int] | None = None
     hooks: Hooks = NO_HOOKS
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the layers compute in, and what pictures come in to a stage and leave it."""
+        return self.emb.dtype
+
+    @property
+    def stream(self) -> torch.dtype:
+        """What a picture travels in within the stage: float32 in output stages of bfloat16 layers on a processor.
+
+        What the parts add to it is then rounded once, not their sum each time. These stages are the nearest to the
+        result: their sums were a seventh of the error of a guided step, and are 3 % of its time.
+        """
+        wide = self.dtype == torch.bfloat16 and self.emb.device.type == "cpu" and self.place.part == "output"
+        return torch.float32 if wide else self.dtype
+
 
 def timestep_embedding(timesteps: Tensor, width: int) -> Tensor:
     """Timesteps [B] (integer or not) as cosines, then sines, of geometric frequencies: [B, width] float32.
@@ -60,7 +75,7 @@ class Stage(nn.Sequential):
     def forward(self, x: Tensor, signals: Signals) -> Tensor:  # type: ignore[override]
         for part in self:
             x = part(x, signals)
-        return x
+        return x.to(signals.dtype)
 
 
 class InputConv(Conv2d):
@@ -74,7 +89,8 @@ class InputConv(Conv2d):
 
 
 class ResBlock(nn.Module):
-    """Two convolutions, the timestep between them, a shortcut. [B, C, h, w] to [B, out_channels, h, w]."""
+    """Two convolutions, the timestep between them, a shortcut. [B, C, h, w] to [B, out_channels, h, w] in the stream's
+    dtype."""
 
     def __init__(self, channels: int, out_channels: int, *, emb_dim: int, norm_groups: int) -> None:
         super().__init__()
@@ -89,13 +105,16 @@ class ResBlock(nn.Module):
             nn.Identity(),
             Conv2d(out_channels, out_channels, 3, padding=1),
         )
-        same = channels == out_channels
-        self.skip_connection = nn.Identity() if same else Conv2d(channels, out_channels, 1)
+        self.skip_connection = (
+            nn.Identity() if channels == out_channels else Conv2d(channels, out_channels, 1)
+        )
 
     def forward(self, x: Tensor, signals: Signals) -> Tensor:
         norm, *_, convolution = self.out_layers
         h = norm(self.in_layers(x), self.emb_layers(signals.emb))
-        return convolution(h, self.skip_connection(x))
+        same = isinstance(self.skip_connection, nn.Identity)
+        shortcut = x if same else self.skip_connection(x, dtype=signals.stream)
+        return convolution(h, shortcut, signals.stream)
 
 
 class GEGLU(nn.Module):
@@ -123,8 +142,8 @@ class FeedForward(nn.Module):
         self.net = nn.Sequential(GEGLU(channels, hidden), nn.Identity(), Linear(hidden, channels))
 
     def forward(self, x: Tensor, added: Tensor) -> Tensor:
-        """The network over x, plus `added`. Many tokens go a part at a time, so that what lies between its two layers
-        stays in the near caches."""
+        """The network over x, plus `added`, in x's dtype. Many tokens go a part at a time, so that what lies between
+        its two layers stays in the near caches."""
         gated, _, narrow = self.net
         if torch.compiler.is_compiling() or x.device.type != "cpu" or x.numel() <= _NEAR:
             return narrow(gated(x), added)
@@ -146,7 +165,8 @@ class TransformerBlock(nn.Module):
         self.ff = FeedForward(channels)
 
     def forward(self, tokens: Tensor, signals: Signals, size: tuple[int, int]) -> Tensor:
-        """Tokens [B, N, C] of a picture of this size, N = height * width. They come back once for each prompt."""
+        """Tokens [B, N, C] of a picture of this size, N = height * width, in the stream's dtype. They come back once
+        for each prompt, in the layers'."""
         attended = self._self_attention(self.norm1(tokens), signals, size)
         tokens, normed = self.norm2.of_sum(tokens, attended)
         rows = len(signals.prompt.context)
@@ -209,7 +229,8 @@ def for_all(x: Tensor, rows: int) -> Tensor:
 
 
 class SpatialTransformer(nn.Module):
-    """The picture as tokens through a transformer block, added to the picture. [B, C, h, w] in and out."""
+    """The picture as tokens through a transformer block, added to the picture. [B, C, h, w] in the stream's dtype, to
+    the same in the layers'."""
 
     def __init__(self, channels: int, *, context_dim: int, num_heads: int, norm_groups: int) -> None:
         super().__init__()
@@ -220,11 +241,11 @@ class SpatialTransformer(nn.Module):
 
     def forward(self, x: Tensor, signals: Signals) -> Tensor:
         height, width = x.shape[-2:]
-        tokens = rearrange(self.proj_in(self.norm(x)), "b c h w -> b (h w) c")
+        tokens = rearrange(self.proj_in(self.norm(x), dtype=signals.stream), "b c h w -> b (h w) c")
         for block in self.transformer_blocks:
             tokens = block(tokens, signals, (height, width))
         picture = rearrange(tokens, "b (h w) c -> b c h w", h=height, w=width)
-        return self.proj_out(picture, for_all(x, len(tokens)))
+        return self.proj_out(picture, for_all(x, len(tokens)), signals.dtype)
 
 
 class Downsample(nn.Module):
@@ -242,4 +263,4 @@ class Upsample(upsampling.Upsample):
     """Enlarges [B, C, h, w] to the size that the signals ask for."""
 
     def forward(self, x: Tensor, signals: Signals) -> Tensor:  # type: ignore[override]
-        return super().forward(x, signals.size)
+        return super().forward(x.to(signals.dtype), signals.size)

@@ -126,6 +126,37 @@ def test_group_norm(
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("channels", [32, 320, 1282])
+def test_sums_may_be_wider_than_the_weights(passes: tuple[Passes | None, torch.dtype], channels: int) -> None:
+    """A float32 picture or sum keeps its precision, and what is made of it comes in the weights' dtype."""
+    kernel, dtype = passes
+    weight, bias = values(channels, dtype=dtype, seed=2), values(channels, dtype=dtype, seed=3)
+    x, added = values(5, channels, dtype=torch.float32), values(5, channels, dtype=dtype, seed=1)
+    layer = LayerNorm(channels).to(dtype)
+    layer.weight.copy_(weight)
+    layer.bias.copy_(bias)
+    total, found = kernel.layer_norm(x, added, weight, bias, layer.eps) if kernel else layer.of_sum(x, added)
+    assert (total.dtype, found.dtype) == (torch.float32, dtype)
+    assert torch.equal(total, x + added.float())
+    expected = F.layer_norm(total.double(), (channels,), weight.double(), bias.double(), layer.eps)
+    assert close(found, expected, None)
+
+    norm = NormSiLU(2, channels).to(dtype)
+    norm.weight.copy_(weight)
+    norm.bias.copy_(bias)
+    picture = (values(2, channels, 7, 9, dtype=torch.float32) + 3).contiguous(
+        memory_format=torch.channels_last
+    )
+    found = (
+        kernel.group_norm(picture, None, weight, bias, groups=2, eps=norm.eps, silu=True)
+        if kernel
+        else norm(picture)
+    )
+    assert found.dtype == dtype
+    assert close(found, normed(picture, 2, norm), None)
+
+
+@torch.no_grad()
 def test_a_mean_far_from_zero_costs_no_precision(passes: tuple[Passes | None, torch.dtype]) -> None:
     kernel, dtype = passes
     x = (values(1, 64, 50, 50, dtype=torch.float32) + 1000).to(dtype)
@@ -143,7 +174,9 @@ def test_the_layers_use_them_only_where_they_fit() -> None:
     x = torch.randn(2, 64, 6, 5).contiguous(memory_format=torch.channels_last)
     with torch.no_grad():
         assert passes_for(x) is best_passes().get(torch.float32)
-        assert passes_for(x, x.bfloat16()) is None
+        assert passes_for(x, x.bfloat16()) is best_passes().get(torch.bfloat16)
+        assert passes_for(x.bfloat16(), x) is None
+        assert passes_for(x, x.bfloat16(), x) is None
         assert passes_for(x[:0]) is None
         assert passes_for(x.to("meta")) is None
         assert passes_for(x, x.to("meta")) is None

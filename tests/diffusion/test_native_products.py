@@ -56,6 +56,67 @@ def test_multiplying(
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("wide_result", [False, True])
+@pytest.mark.parametrize("wide_added", [False, True, None])
+def test_what_is_added_and_what_comes_may_be_wider_than_the_weights(
+    kernel: tuple[Products | None, torch.dtype], wide_added: bool | None, wide_result: bool
+) -> None:
+    """In float32 they are not rounded: beside the exact sum, only the products' own error is left."""
+    products, dtype = kernel
+    result = torch.float32 if wide_result else dtype
+    layers = Linear(96, 64).to(dtype), Conv2d(96, 64, 1).to(dtype), Conv2d(96, 64, 3, padding=1).to(dtype)
+    picture = values(2, 96, 5, 7, dtype=dtype).contiguous(memory_format=torch.channels_last)
+    pixels = picture.permute(0, 2, 3, 1)
+    onto = None
+    if wide_added is not None:
+        onto = values(2, 64, 5, 7, dtype=torch.float32 if wide_added else dtype, seed=1)
+    added = 0.0 if onto is None else onto.double()
+    expected = [
+        F.linear(pixels.double(), layers[0].weight.double(), layers[0].bias.double()).permute(0, 3, 1, 2)
+        + added,
+        *(
+            F.conv2d(picture.double(), each.weight.double(), each.bias.double(), padding=each.padding) + added
+            for each in layers[1:]
+        ),
+    ]
+    if products:
+        rows = None if onto is None else onto.permute(0, 2, 3, 1)
+        packed = products.pack(layers[0].weight)
+        found = products.multiply(pixels, packed, layers[0].bias, rows, result)
+        assert found.dtype == result
+        assert close(found.permute(0, 3, 1, 2), expected[0])
+        packed = products.pack(layers[2].weight.permute(0, 2, 3, 1).flatten(1))
+        found = products.convolve(picture, packed, layers[2].bias, Squares(3), onto, result)
+        assert found.dtype == result
+        assert close(found, expected[2])
+    for layer, wanted in zip(layers, expected, strict=True):
+        if isinstance(layer, Linear):
+            given, wanted = pixels, wanted.permute(0, 2, 3, 1)
+            rows = None if onto is None else onto.permute(0, 2, 3, 1)
+        else:
+            given, rows = picture, onto
+        for _ in range(2):
+            found = layer(given, rows, result)
+            assert found.dtype == result
+            # PyTorch rounds the product before it adds.
+            limit = 2 * TOLERANCE[dtype] * max(1.0, float(wanted.abs().max()))
+            assert (found.double() - wanted).abs().max() <= limit
+            layer.pack()
+
+
+@torch.no_grad()
+def test_a_wider_result_of_another_precision_is_refused(
+    kernel: tuple[Products | None, torch.dtype],
+) -> None:
+    products, dtype = kernel
+    weight, x = values(32, 32, dtype=dtype), values(3, 32, dtype=dtype)
+    for wrong in (torch.float64, torch.float16):
+        if products:
+            with pytest.raises(ValueError, match="was to meet"):
+                products.multiply(x, weight, None, None, wrong)
+
+
+@torch.no_grad()
 @pytest.mark.parametrize(("rows", "depth", "hidden"), [(1, 32, 32), (77, 320, 160), (530, 1312, 48)])
 def test_multiplying_and_gating(
     kernel: tuple[Products | None, torch.dtype], rows: int, depth: int, hidden: int
