@@ -79,8 +79,7 @@ def test_features_of_two_networks_are_not_compared() -> None:
         frechet_distance(FeatureStatistics.of(features(1)), FeatureStatistics.of(features(1, numbers=5)))
 
 
-@pytest.fixture(scope="module")
-def theirs() -> Any:
+def random_clip() -> Any:
     """A small random CLIP of transformers, with CLIP's vocabulary."""
     from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig
 
@@ -106,6 +105,11 @@ def theirs() -> Any:
     torch.manual_seed(0)
     config = CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=24)
     return CLIPModel(config).eval()
+
+
+@pytest.fixture(scope="module")
+def theirs() -> Any:
+    return random_clip()
 
 
 @pytest.fixture(scope="module")

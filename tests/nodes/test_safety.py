@@ -41,9 +41,8 @@ def pictures() -> Image:
     return Image((smooth.permute(0, 2, 3, 1) * 255).round() / 255)
 
 
-@pytest.fixture(scope="module")
-def reference(pictures: Image) -> StableDiffusionSafetyChecker:
-    """A small random one, with limits at which it flags some of the pictures and not others."""
+def random_checker() -> StableDiffusionSafetyChecker:
+    """A small one, its limits random too."""
     torch.manual_seed(5)
     sizes = {"hidden_size": 128, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 2}
     vision = {**sizes, "image_size": SIDE, "patch_size": 8, "projection_dim": 24}
@@ -51,6 +50,14 @@ def reference(pictures: Image) -> StableDiffusionSafetyChecker:
     with torch.no_grad():
         for parameter in checker.parameters():
             parameter.copy_(torch.randn(parameter.shape) * 0.2)
+    return checker
+
+
+@pytest.fixture(scope="module")
+def reference(pictures: Image) -> StableDiffusionSafetyChecker:
+    """One with limits at which it flags some of the pictures and not others."""
+    checker = random_checker()
+    with torch.no_grad():
         for name in ("concept_embeds", "special_care_embeds"):
             vectors = getattr(checker, name)
             cosines = torch.nn.functional.normalize(embeddings(checker, pictures)) @ (

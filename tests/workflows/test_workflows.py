@@ -11,6 +11,7 @@ from graph import Executor, Folders, RunResult, Workflow, validate
 from nodes import REGISTRY
 from tests.adherence import check_picture
 from tests.pictures import read_picture
+from tests.workflows.brought import with_what_is_brought
 
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / "workflows").glob("*.json"))
@@ -57,8 +58,9 @@ def prompt_of(name: str) -> str:
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
-def test_every_workflow_is_valid(path: Path, folders: Folders) -> None:
-    assert validate(Workflow.from_json(path.read_text()), REGISTRY, folders) == []
+def test_every_workflow_is_valid(path: Path, folders: Folders, tmp_path: Path) -> None:
+    complete = with_what_is_brought(folders, path.stem, tmp_path)
+    assert validate(Workflow.from_json(path.read_text()), REGISTRY, complete) == []
 
 
 @pytest.mark.parametrize("name", ["txt2img", "img2img", "inpaint"])
