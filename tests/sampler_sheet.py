@@ -1,4 +1,8 @@
-"""`python -m tests.sampler_sheet OUT.png`: the same prompts and seed under every sampler, to be looked at."""
+"""`python -m tests.sampler_sheet OUT.webp`: one prompt and seed under every sampler and scheduler, to be looked at.
+
+A row for every sampler, a column for every scheduler; a picture that is not a number anywhere, or that does not show
+what was asked, is named on standard output.
+"""
 
 from __future__ import annotations
 
@@ -6,49 +10,47 @@ import argparse
 import sys
 from pathlib import Path
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from diffusion.checkpoints.checkpoint import load_checkpoint
 from diffusion.runtime import Runtime
 from diffusion.sampling.samplers import SAMPLERS
-from tests.adherence import CHECKPOINT, Settings, draw
+from diffusion.sampling.schedule import SCHEDULERS
+from tests.adherence import CHECKPOINT, Settings, check_picture, draw
 
-PROMPTS = (
-    "an orange cat on a blue background",
-    "a red circle to the left of a green square on a yellow background",
-)
-COLUMNS = 7
-SIDE, LABEL, GAP = 128, 14, 4
-
-
-def guidance(sampler: str) -> float:
-    """CFG++ wants a scale near 1 where the others want several."""
-    return 1.0 if sampler.endswith("_cfg_pp") else 5.0
+PROMPT = "a large yellow star on a blue background"
+CELL, LABEL, HEAD, GAP = 64, 200, 20, 2
 
 
 def main() -> int:
     """Draw the sheet and save it."""
     parser = argparse.ArgumentParser(prog="python -m tests.sampler_sheet", description=__doc__)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--scheduler", default="karras")
     parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--samplers", nargs="*", default=[n for n in SAMPLERS if not n.endswith("_gpu")])
+    parser.add_argument("--cfg", type=float, default=4.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--prompt", default=PROMPT)
     arguments = parser.parse_args()
+    samplers = [name for name in SAMPLERS if not name.endswith("_gpu")]
+    size = (LABEL + len(SCHEDULERS) * (CELL + GAP), HEAD + len(samplers) * (CELL + GAP))
+    sheet = Image.new("RGB", size, "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
+    for column, scheduler in enumerate(SCHEDULERS):
+        pen.text((LABEL + column * (CELL + GAP), 4), scheduler[:12], "black", font)
     checkpoint = load_checkpoint(CHECKPOINT, Runtime())
-    width, height = len(PROMPTS) * SIDE + GAP, SIDE + LABEL + GAP
-    rows = -(-len(arguments.samplers) // COLUMNS)
-    sheet = Image.new("RGB", (COLUMNS * width, rows * height), "white")
-    pen = ImageDraw.Draw(sheet)
-    for number, sampler in enumerate(arguments.samplers):
-        left, top = number % COLUMNS * width, number // COLUMNS * height
-        pen.text((left + 2, top + 1), sampler, fill="black")
-        settings = Settings(
-            steps=arguments.steps, cfg=guidance(sampler), sampler=sampler, scheduler=arguments.scheduler
-        )
-        for place, picture in enumerate(draw(checkpoint, PROMPTS, settings)):
-            pixels = Image.fromarray((picture * 255).round().byte().numpy())
-            sheet.paste(pixels, (left + place * SIDE, top + LABEL))
-    sheet.save(arguments.out, optimize=True)
+    for row, sampler in enumerate(samplers):
+        top = HEAD + row * (CELL + GAP)
+        pen.text((4, top + CELL // 2 - 6), sampler, "black", font)
+        for column, scheduler in enumerate(SCHEDULERS):
+            settings = Settings(arguments.steps, arguments.cfg, sampler, scheduler, arguments.seed)
+            (picture,) = draw(checkpoint, [arguments.prompt], settings)
+            verdict = check_picture(picture, arguments.prompt)
+            if not verdict.right:
+                print(f"{sampler}, {scheduler}: {verdict}", flush=True)
+            pixels = (picture.nan_to_num().clamp(0, 1) * 255).round().byte().numpy()
+            cell = Image.fromarray(pixels).resize((CELL, CELL), Image.Resampling.LANCZOS)
+            sheet.paste(cell, (LABEL + column * (CELL + GAP), top))
+    sheet.save(arguments.out, quality=85)
     return 0
 
 
