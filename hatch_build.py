@@ -3,6 +3,7 @@
 Whatever goes wrong here, the installation goes on: without the kernels, PyTorch's operators serve.
 """
 
+import hashlib
 import importlib.util
 import os
 import platform
@@ -65,6 +66,12 @@ def compiler() -> tuple[str, ...] | None:
     return ZIG if importlib.util.find_spec("ziglang") else None
 
 
+def digest(sources: Path) -> str:
+    """What a library carries of the sources it was built from; native_library.py compares it where they are at hand."""
+    files = sorted(path for path in sources.iterdir() if path.suffix in (".h", ".cpp"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
 def build(root: Path) -> Build:
     """Compiles root/native into root/diffusion/networks/native/_kernels.so."""
     command = compiler()
@@ -73,9 +80,12 @@ def build(root: Path) -> Build:
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor() as pool:
         objects = {name: Path(folder, f"{name}.o") for name in SOURCES}
 
+        built_from = f'-DWEFT_BUILT_FROM="{digest(root / "native")}"'
+
         def compile_one(name: str) -> str | None:
             source = root / "native" / f"{name}.cpp"
-            return _run((*command, *COMMON, *SOURCES[name], "-c", str(source), "-o", str(objects[name])))
+            options = (*COMMON, built_from, *SOURCES[name])
+            return _run((*command, *options, "-c", str(source), "-o", str(objects[name])))
 
         faults = dict(zip(SOURCES, pool.map(compile_one, SOURCES), strict=True))
         warnings = tuple(f"{name}.cpp was left out: {fault}" for name, fault in faults.items() if fault)

@@ -53,3 +53,6 @@ WEFT_EXPORT int weft_cpu_runs(const char* form) {
     if (!strcmp(form, "amx_bf16")) return amx_bf16 && tiles_granted();
     return false;
 }
+
+// A digest of all the sources that this library was built from, so that a program that was changed since can tell.
+WEFT_EXPORT const char* weft_built_from() { return WEFT_BUILT_FROM; }

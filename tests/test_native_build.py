@@ -9,6 +9,8 @@ from types import ModuleType
 
 import pytest
 
+from diffusion.networks.native_library import open_library
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -71,6 +73,22 @@ def test_the_systems_compiler_builds_every_form(hook: ModuleType, source_tree: P
         library = ctypes.CDLL(str(source_tree / hook.LIBRARY))
         assert all(hasattr(library, f"weft_attention_{name}") for name in hook.SOURCES if name != "cpu")
         assert build_data["pure_python"] is False
+
+
+def test_a_library_of_other_sources_stays_unused(
+    hook: ModuleType, source_tree: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An update of a checkout changes what the library is called with, before anybody installs it again."""
+    result = hook.build(source_tree)
+    if result.library is None:
+        assert result.warnings
+        return
+    assert open_library(result.library, source_tree / "native") is not None
+    header = source_tree / "native" / "passes_calls.h"
+    header.write_text(header.read_text() + "\n")
+    assert open_library(result.library, source_tree / "native") is None
+    assert "pip install -e ." in caplog.text
+    assert open_library(result.library, source_tree / "nowhere") is not None
 
 
 @pytest.mark.usefixtures("no_compiler")

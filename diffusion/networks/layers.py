@@ -98,14 +98,19 @@ class GroupNorm(nn.GroupNorm):
     def forward(self, input: Tensor, shift: Tensor | None = None) -> Tensor:
         """shift: [B or 1, C], added to every pixel beforehand."""
         passes = passes_for(input, shift, self.weight, self.bias)
-        if passes and input.is_contiguous(memory_format=torch.channels_last):
+        channels_last = input.is_contiguous(memory_format=torch.channels_last)
+        if passes and channels_last:
             return passes.group_norm(
                 input, shift, self.weight, self.bias, groups=self.num_groups, eps=self.eps, silu=self.silu
             )
         shifted = input if shift is None else input + shift[:, :, None, None]
+        if input.device.type == "cpu":
+            # Channels-last, PyTorch subtracts squares, which leaves nothing of pictures whose mean is far from 0.
+            shifted = shifted.contiguous()
         weight, bias = self.weight.to(input.dtype), self.bias.to(input.dtype)
         normed = F.group_norm(shifted, self.num_groups, weight, bias, self.eps)
-        return (F.silu(normed) if self.silu else normed).to(self.weight.dtype)
+        result = (F.silu(normed) if self.silu else normed).to(self.weight.dtype)
+        return result.contiguous(memory_format=torch.channels_last) if channels_last else result
 
 
 class NormSiLU(GroupNorm):

@@ -1,6 +1,7 @@
 """The library of native kernels (native/), and the threads that they work on. It is optional: see `native_allowed`."""
 
 import ctypes
+import hashlib
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,8 @@ import torch
 logger = logging.getLogger(__name__)
 
 LIBRARY = Path(__file__).parent / "native" / "_kernels.so"
+SOURCES = Path(__file__).parents[2] / "native"
+"""There in a checkout, where they may be newer than the library; an installed library came with its program."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,8 @@ def native_library() -> Library | None:
     return open_library(LIBRARY) if native_allowed() else None
 
 
-def open_library(path: Path) -> Library | None:
-    """The library at `path`, or None where there is none that works; the log says why."""
+def open_library(path: Path, sources: Path = SOURCES) -> Library | None:
+    """The library at `path`, or None where there is none that works, or none of these sources; the log says why."""
     if not path.exists():
         logger.info("The native kernels were not built (%s is missing)", path)
         return None
@@ -66,6 +69,27 @@ def open_library(path: Path) -> Library | None:
     except (OSError, AttributeError) as fault:
         logger.info("The native kernels cannot be used: %s", fault)
         return None
+    if (sources / "cpu.cpp").is_file() and _built_from(functions) != _digest(sources):
+        logger.warning(
+            "The native kernels are not those of this program and stay unused: install it again (pip install -e .)"
+        )
+        return None
     run_in_parallel.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
     run_in_parallel.restype = None
     return Library(functions, run_in_parallel)
+
+
+def _built_from(functions: ctypes.CDLL) -> str:
+    """The digest of the library's sources; empty for a library that does not tell."""
+    try:
+        tell = functions.weft_built_from
+    except AttributeError:
+        return ""
+    tell.restype = ctypes.c_char_p
+    return str(tell().decode())
+
+
+def _digest(sources: Path) -> str:
+    """As hatch_build.py makes it: calls by an older library's rules would write where they should not."""
+    files = sorted(path for path in sources.iterdir() if path.suffix in (".h", ".cpp"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()

@@ -121,7 +121,8 @@ def test_group_norm(
     exact = x.double() if shift is None else x.double() + shift.double()[:, :, None, None]
     assert found.shape == x.shape
     expected = normed(exact, groups, layer)
-    allowed = TOLERANCE[dtype] * (1 if kernel else _ROUNDINGS)
+    # PyTorch also rounds the shifted picture, which a norm of two numbers makes as much larger as they are alike.
+    allowed = TOLERANCE[dtype] * (1 if kernel else 4 * _ROUNDINGS)
     torch.testing.assert_close(found.double(), expected, rtol=2 * allowed, atol=10 * allowed)
 
 
