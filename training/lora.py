@@ -69,10 +69,10 @@ class Adapted(nn.Module):
             weight.normal_(std=weight[0].numel() ** -0.5, generator=random)
             nn.init.zeros_(self.up.weight)
 
-    def forward(self, x: Tensor, added: Tensor | None = None) -> Tensor:
-        """The layer's result with the change, plus `added`, as the layers of the network take it."""
+    def forward(self, x: Tensor, added: Tensor | None = None, dtype: torch.dtype | None = None) -> Tensor:
+        """The layer's result with the change, plus `added`, in `dtype`, as the layers of the network take them."""
         change = self.up(self.down(x))
-        changed: Tensor = self.base(x, change if added is None else change + added)
+        changed: Tensor = self.base(x, change if added is None else change + added, dtype)
         return changed
 
 

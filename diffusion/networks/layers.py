@@ -31,7 +31,8 @@ class Conv2d(nn.Conv2d):
         if self.packed is not None:
             return self.packed(input, self.bias, added, dtype)
         result = super().forward(input)
-        return (result if added is None else added + result).to(dtype or input.dtype)
+        result = result if added is None else added + result
+        return result if dtype is None else result.to(dtype)
 
     @property
     def _settings(self) -> Settings:
@@ -61,7 +62,8 @@ class Linear(nn.Linear):
         if self.packed is not None:
             return self.packed(input, self.bias, added, dtype)
         result = super().forward(input)
-        return (result if added is None else added + result).to(dtype or input.dtype)
+        result = result if added is None else added + result
+        return result if dtype is None else result.to(dtype)
 
 
 class GatedLinear(Linear):
@@ -107,9 +109,9 @@ class GroupNorm(nn.GroupNorm):
         if input.device.type == "cpu":
             # Channels-last, PyTorch subtracts squares, which leaves nothing of pictures whose mean is far from 0.
             shifted = shifted.contiguous()
-        weight, bias = self.weight.to(input.dtype), self.bias.to(input.dtype)
+        weight, bias = _as_wide(input, self.weight), _as_wide(input, self.bias)
         normed = F.group_norm(shifted, self.num_groups, weight, bias, self.eps)
-        result = (F.silu(normed) if self.silu else normed).to(self.weight.dtype)
+        result = _narrow(F.silu(normed) if self.silu else normed, self.weight)
         return result.contiguous(memory_format=torch.channels_last) if channels_last else result
 
 
@@ -131,8 +133,18 @@ class LayerNorm(nn.LayerNorm):
         if passes and x.is_contiguous() and (added is None or added.is_contiguous()):
             return passes.layer_norm(x, added, self.weight, self.bias, self.eps)
         total = x if added is None else x + added
-        weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
-        return total, F.layer_norm(total, self.normalized_shape, weight, bias, self.eps).to(self.weight.dtype)
+        weight, bias = _as_wide(x, self.weight), _as_wide(x, self.bias)
+        return total, _narrow(F.layer_norm(total, self.normalized_shape, weight, bias, self.eps), self.weight)
+
+
+def _as_wide(x: Tensor, parameter: Tensor) -> Tensor:
+    """A norm's parameter beside an x in float32."""
+    return parameter.to(x.dtype) if x.dtype == torch.float32 else parameter
+
+
+def _narrow(normed: Tensor, weight: Tensor) -> Tensor:
+    """A norm that was computed in float32 for weights of less, as they are."""
+    return normed.to(weight.dtype) if normed.dtype == torch.float32 else normed
 
 
 def geglu(projected: Tensor) -> Tensor:
