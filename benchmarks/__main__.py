@@ -36,13 +36,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"no row is called {unknown[0]!r}: choose from {', '.join(ROWS)}")
     if given.checkpoint is not None and not given.checkpoint.is_file():
         parser.error(f"argument --checkpoint: there is no file {str(given.checkpoint)!r}")
-    options = _options(given)
-    return _measure(options, given.rows or list(ROWS), given.json)
+    if not given.peers_python.is_file():
+        parser.error(f"argument --peers-python: there is no file {str(given.peers_python)!r}")
+    kept = _kept(parser, given.json)
+    return _measure(_options(given), given.rows or list(ROWS), given.json, kept)
 
 
-def _measure(options: Options, names: Sequence[str], file: Path | None) -> int:
+def _kept(parser: argparse.ArgumentParser, file: Path | None) -> tuple[Row, ...]:
+    """The rows of the record in `file`, which can be written to: a row takes minutes to measure."""
+    if file is None:
+        return ()
+    if not file.absolute().parent.is_dir():
+        parser.error(f"argument --json: there is no folder {str(file.absolute().parent)!r}")
+    try:
+        return Record.read(file).rows if file.exists() else ()
+    except (OSError, ValueError) as error:
+        parser.error(f"argument --json: {error}")
+
+
+def _measure(options: Options, names: Sequence[str], file: Path | None, kept: tuple[Row, ...]) -> int:
     """Measure rows one by one; what is known is written after each, so that a run cut short loses one row only."""
-    kept = Record.read(file).rows if file and file.exists() else ()
     print("The machine", file=sys.stderr)
     machine = {**processor(), **ceilings(0.1 if options.quick else 1.0)}
     record = Record(machine, _versions(options), _settings(options), kept)
@@ -185,14 +198,14 @@ def _add_subjects(parser: argparse.ArgumentParser) -> None:
 
 
 def _positive(text: str) -> int:
-    value = int(text)
+    value = int(text) if text.isdecimal() else 0
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 up")
     return value
 
 
 def _multiple_of_64(text: str) -> int:
-    value = int(text)
+    value = int(text) if text.isdecimal() else 0
     if value < 64 or value % 64:
         raise argparse.ArgumentTypeError(f"{text} is not a multiple of 64")
     return value

@@ -117,4 +117,4 @@ def installed(python: Path, package: str) -> str | None:
         check=False,
         env=child_environment(),
     )
-    return asked.stdout.strip() if asked.returncode == 0 else None
+    return asked.stdout.strip() or None if asked.returncode == 0 else None

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from diffusion.networks.native_library import open_library
+from diffusion.networks.native_library import LIBRARY, open_library
 
 ROOT = Path(__file__).parents[1]
 
@@ -89,6 +89,20 @@ def test_a_library_of_other_sources_stays_unused(
     assert open_library(result.library, source_tree / "native") is None
     assert "pip install -e ." in caplog.text
     assert open_library(result.library, source_tree / "nowhere") is not None
+
+
+@pytest.mark.skipif(not LIBRARY.is_file(), reason="the kernels were not built")
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.05, 0.3, 0.7, 0.9])
+def test_a_library_that_was_cut_short_stays_unused(
+    share: float, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is missing of a mapped file would end the process when it is read."""
+    content = LIBRARY.read_bytes()
+    cut = tmp_path / "cut.so"
+    cut.write_bytes(content[: int(len(content) * share)])
+    with caplog.at_level("INFO"):
+        assert open_library(cut) is None
+    assert str(cut) in caplog.text
 
 
 @pytest.mark.usefixtures("no_compiler")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -49,7 +50,7 @@ class HyperTile:
 
             def around(attend: SelfAttend, tokens: Tensor, spot: Spot) -> Tensor:
                 depth = depths.get(spot.size)
-                if depth is None:
+                if depth is None or tokens.shape[1] != math.prod(spot.size):  # others merged some of them
                     return attend(tokens)
                 return self._tiled(attend, tokens, spot.size, depth, random)
 

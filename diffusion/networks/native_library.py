@@ -4,6 +4,7 @@ import ctypes
 import hashlib
 import logging
 import os
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -60,6 +61,8 @@ def open_library(path: Path, sources: Path = SOURCES) -> Library | None:
         logger.info("The native kernels were not built (%s is missing)", path)
         return None
     try:
+        if not _whole(path):
+            raise OSError(f"{path} is cut short")
         functions = ctypes.CDLL(str(path))
         # Through PyTorch's library, the OpenMP that it is linked to: a second pool of threads would compete with
         # the one that PyTorch's operators use for the same cores.
@@ -77,6 +80,23 @@ def open_library(path: Path, sources: Path = SOURCES) -> Library | None:
     run_in_parallel.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
     run_in_parallel.restype = None
     return Library(functions, run_in_parallel)
+
+
+def _whole(path: Path) -> bool:
+    """Whether the file holds all that its program headers (ELF, 64 bits) speak of: what lies beyond its end would end
+    the process when it is read, and no exception would tell."""
+    with path.open("rb") as file:
+        header = file.read(64)
+        if len(header) < 64 or not header.startswith(b"\x7fELF\x02"):
+            return True  # none that can be opened: the loader says so
+        (at,) = struct.unpack_from("<Q", header, 32)
+        size, count = struct.unpack_from("<HH", header, 54)
+        file.seek(at)
+        table = file.read(size * count)
+        if size < 56 or len(table) < size * count:
+            return False
+        entries = [struct.unpack_from("<8x Q 16x Q", table, size * number) for number in range(count)]
+    return all(offset + length <= path.stat().st_size for offset, length in entries)
 
 
 def _built_from(functions: ctypes.CDLL) -> str:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -153,6 +154,13 @@ def test_hyper_tile_attends_within_tiles() -> None:
     assert expected_tiles == 3 * 4 * 6
     assert relative_error(expected, plain) > 1e-3
     assert relative_error(tiled, expected) < CLOSE
+
+
+def test_hyper_tile_leaves_merged_tokens_whole() -> None:
+    (around,) = hooks_of(HyperTile(tile_size=32, swap_size=1)).self_attention
+    merged = normal(2, math.prod(X.shape[-2:]) // 2, 8)
+    spot = cast(Any, SimpleNamespace(size=tuple(X.shape[-2:])))
+    assert torch.equal(around(lambda tokens: tokens, merged, spot), merged)
 
 
 def test_hyper_tile_reaches_down_to_its_depth(unet: UNet) -> None:
