@@ -64,7 +64,8 @@ class TokenMerging:
         smallest = -(-call.x.shape[-2] // self.max_downsample)
 
         def around(attend: SelfAttend, tokens: Tensor, spot: Spot) -> Tensor:
-            if spot.size[0] < smallest:
+            in_tiles = tokens.shape[1] != spot.size[0] * spot.size[1]
+            if spot.size[0] < smallest or in_tiles:
                 return attend(tokens)
             merging = match(tokens, spot.size, self.ratio, random)
             return attend(tokens) if merging is None else merging.unmerge(attend(merging.merge(tokens)))

@@ -24,8 +24,8 @@ class Conv2d(nn.Conv2d):
             self.register_parameter("weight", None)
 
     def forward(self, input: Tensor, added: Tensor | None = None, dtype: torch.dtype | None = None) -> Tensor:
-        """added: what is added to the result, of its shape. dtype: of the result, if not the input's. Both may be
-        float32 beside weights of less."""
+        """added: what is added to the result, of its shape. dtype: what the result comes in, to be given where
+        `added` has another than the input. Both may be float32 beside weights of less."""
         if self.channels_last:
             input = input.contiguous(memory_format=torch.channels_last)
         if self.packed is not None:
@@ -57,8 +57,8 @@ class Linear(nn.Linear):
             self.register_parameter("weight", None)
 
     def forward(self, input: Tensor, added: Tensor | None = None, dtype: torch.dtype | None = None) -> Tensor:
-        """added: what is added to the result, of its shape. dtype: of the result, if not the input's. Both may be
-        float32 beside weights of less."""
+        """added: what is added to the result, of its shape. dtype: what the result comes in, to be given where
+        `added` has another than the input. Both may be float32 beside weights of less."""
         if self.packed is not None:
             return self.packed(input, self.bias, added, dtype)
         result = super().forward(input)

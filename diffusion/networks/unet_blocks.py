@@ -146,10 +146,10 @@ class FeedForward(nn.Module):
         its two layers stays in the near caches."""
         gated, _, narrow = self.net
         if torch.compiler.is_compiling() or x.device.type != "cpu" or x.numel() <= _NEAR:
-            return narrow(gated(x), added)
+            return narrow(gated(x), added, x.dtype)
         tokens = max(_NEAR // x.shape[-1], 1)
         parts = zip(x.flatten(0, -2).split(tokens), added.flatten(0, -2).split(tokens), strict=True)
-        return torch.cat([narrow(gated(part), onto) for part, onto in parts]).view(x.shape)
+        return torch.cat([narrow(gated(part), onto, x.dtype) for part, onto in parts]).view(x.shape)
 
 
 class TransformerBlock(nn.Module):

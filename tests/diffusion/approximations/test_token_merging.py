@@ -134,3 +134,10 @@ def test_nothing_to_merge_is_left_alone() -> None:
 def test_settings_out_of_bounds_are_refused(ratio: float, level: int) -> None:
     with pytest.raises(ValueError, match=r"share of tokens|time smaller"):
         TokenMerging(ratio, level)
+
+
+def test_tokens_in_tiles_are_left_whole() -> None:
+    """Another feature may have cut the picture into tiles: then its size says nothing of the tokens' places."""
+    around = hook(TokenMerging(0.5), (8, 8))
+    tiles = torch.randn(4, 16, 6, generator=seeded())
+    assert torch.equal(around(lambda tokens: tokens, tiles, spot((8, 8))), tiles)
